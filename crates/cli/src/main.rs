@@ -1,0 +1,2 @@
+//! The sumi command.
+fn main() {}

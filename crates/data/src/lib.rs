@@ -1,0 +1,1 @@
+//! Where training pictures come from, and a loader whose position can be saved.

@@ -1,0 +1,1 @@
+//! Files that Sumi reads and writes: safetensors, torch pickles, npz, IDX, CIFAR-10 binaries.

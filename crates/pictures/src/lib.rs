@@ -1,0 +1,1 @@
+//! Grids, films, plots and report pages.

@@ -1,0 +1,1 @@
+//! Reproducible noise: PyTorch-compatible generators and counter-based streams, one per sample.

@@ -1,0 +1,1 @@
+//! Time grids, samplers and guidance, generic over the state they move.

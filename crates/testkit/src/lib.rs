@@ -1,0 +1,1 @@
+//! Oracles, tolerances and golden files for the tests of the other crates.

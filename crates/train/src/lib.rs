@@ -1,0 +1,1 @@
+//! Losses, the training step, the loop, exponential moving averages and checkpoints.
