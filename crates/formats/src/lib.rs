@@ -1,1 +1,40 @@
 //! Files that Sumi reads and writes: safetensors, torch pickles, npz, IDX, CIFAR-10 binaries.
+//!
+//! Every reader takes its input for hostile: sizes are checked with checked arithmetic and against
+//! the length of the file before anything is allocated, and a bad file is a [`FormatError`] that
+//! names the file, the tensor or field, the byte offset where it is known, what was expected and
+//! what was found. No reader panics, whatever the bytes.
+//!
+//! | module | files | reads | writes |
+//! |---|---|---|---|
+//! | [`safetensors`] | `.safetensors` | yes | yes |
+//! | [`torch`] | `.bin`, `.pt`, `.pth`, `.ckpt`, zip and legacy | yes | |
+//! | [`npz`] | `.npz`, `.npy` | yes | yes |
+//! | [`idx`] | MNIST's IDX, plain or `.gz` | yes | |
+//! | [`cifar`] | CIFAR-10 binaries | yes | |
+//!
+//! Whatever is written goes through [`atomic`], so a reader never meets half a file.
+
+#![forbid(unsafe_code)]
+
+mod archive;
+pub mod atomic;
+pub mod cifar;
+mod error;
+pub mod idx;
+mod limits;
+pub mod npz;
+pub mod safetensors;
+mod source;
+mod strided;
+mod tensor;
+pub mod torch;
+
+pub use error::{FormatError, Place};
+pub use limits::{
+    MAX_ARCHIVE_ENTRIES, MAX_EXPANSION, MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS, SLACK_BYTES,
+};
+pub use tensor::{Dtype, NamedTensor, TensorInfo, TensorMap};
+
+/// What every reader and writer here returns.
+pub type Result<T> = std::result::Result<T, FormatError>;

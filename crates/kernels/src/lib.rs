@@ -1,9 +1,37 @@
 //! The operations that a diffusion network spends its time in, each one a function on tensors.
 //!
-//! On the CPU backend they run Sumi's own vector code with its own backward pass; on every other
-//! backend they run Burn's operations. Callers never see which.
+//! On the CPU backend, in `f32`, they run Sumi's own vector code with its own backward pass; on
+//! every other backend they run Burn's operations. Callers never see which. On the CPU a result
+//! depends neither on the number of threads nor on what else is in the batch, to the last bit.
+#![allow(unsafe_code)]
 
-use burn::tensor::{Tensor, module, ops::ConvOptions};
+mod activation;
+mod attention;
+mod autodiff;
+mod buffer;
+mod conv;
+mod flex;
+mod gemm;
+mod linear;
+mod norm;
+mod optimizer;
+mod simd;
+mod stock;
+mod threads;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+
+use burn::backend::Dispatch;
+use burn::tensor::Tensor;
+
+use autodiff::NetworkOps;
+use flex::{is_fast, kind};
+pub use optimizer::AdamWStep;
+use simd::Isa;
+pub use threads::{ThreadsError, set_threads};
 
 /// What a normalisation is followed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +74,23 @@ pub fn conv2d(
     stride: usize,
     padding: Padding,
 ) -> Tensor<4> {
-    let Padding { top, bottom, left, right } = padding;
-    let options = ConvOptions::new_with_padding(
-        [stride, stride],
-        [(top, bottom), (left, right)],
-        [1, 1],
-        1,
-    );
-    module::conv2d(x, weight, bias, options)
+    let bias_is_fast = bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
+    if !bias_is_fast || !is_fast(&[kind(&x), kind(&weight)]) {
+        return stock::conv2d(x, weight, bias, stride, padding);
+    }
+    let bias = bias.unwrap_or_else(|| no_bias(&weight, weight.dims()[0]));
+    Tensor::from_dispatch(Dispatch::fast_conv2d(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        stride,
+        padding,
+    ))
+}
+
+/// A bias of zeros, which takes no part in differentiation.
+fn no_bias<const D: usize>(weight: &Tensor<D>, len: usize) -> Tensor<1> {
+    Tensor::zeros([len], &weight.device().without_autodiff())
 }
 
 /// Group normalisation followed by an activation,
@@ -70,22 +107,25 @@ pub fn group_norm(
     eps: f64,
     activation: Activation,
 ) -> Tensor<4> {
-    let [n, c, h, w] = x.dims();
-    let flat = x.reshape([n, groups, c / groups * h * w]);
-    let mean = flat.clone().mean_dim(2);
-    let centred = flat - mean;
-    let variance = centred.clone().square().mean_dim(2);
-    let normalised = (centred / (variance + eps).sqrt()).reshape([n, c, h, w]);
-    let y = normalised * gamma.reshape([1, c, 1, 1]) + beta.reshape([1, c, 1, 1]);
-    match activation {
-        Activation::Identity => y,
-        Activation::Silu => silu(y),
+    if !is_fast(&[kind(&x), kind(&gamma), kind(&beta)]) {
+        return stock::group_norm(x, gamma, beta, groups, eps, activation);
     }
+    Tensor::from_dispatch(Dispatch::fast_group_norm(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        groups,
+        eps,
+        activation,
+    ))
 }
 
 /// `x * sigmoid(x)`, element by element.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    burn::tensor::activation::silu(x)
+    if !is_fast(&[kind(&x)]) {
+        return burn::tensor::activation::silu(x);
+    }
+    Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
 }
 
 /// A linear layer, `y = x weight^T + bias`.
@@ -93,11 +133,16 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// # Shapes
 /// `x` [R, I], `weight` [O, I] (PyTorch's layout), `bias` [O], result [R, O].
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    let y = x.matmul(weight.transpose());
-    match bias {
-        Some(bias) => y + bias.unsqueeze(),
-        None => y,
+    let bias_is_fast = bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
+    if !bias_is_fast || !is_fast(&[kind(&x), kind(&weight)]) {
+        return stock::linear(x, weight, bias);
     }
+    let bias = bias.unwrap_or_else(|| no_bias(&weight, weight.dims()[0]));
+    Tensor::from_dispatch(Dispatch::fast_linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
 }
 
 /// Scaled dot-product attention, `softmax(q k^T / sqrt(D)) v`.
@@ -105,7 +150,78 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
 /// # Shapes
 /// `q` [N, H, T, D], `k` [N, H, S, D], `v` [N, H, S, D], result [N, H, T, D].
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
-    let scale = (q.dims()[3] as f64).powf(-0.5);
-    let scores = q.matmul(k.swap_dims(2, 3)) * scale;
-    burn::tensor::activation::softmax(scores, 3).matmul(v)
+    if !is_fast(&[kind(&q), kind(&k), kind(&v)]) {
+        return stock::attention(q, k, v);
+    }
+    Tensor::from_dispatch(Dispatch::fast_attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+    ))
+}
+
+/// One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), in PyTorch's form: the parameter
+/// shrinks by `1 - lr * weight_decay`, then moves by
+/// `-lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)`.
+///
+/// Returns the parameter and the two averages `m` and `v`, in the memory of the arguments where
+/// nothing else holds it. It is not differentiable.
+///
+/// # Shapes
+/// All alike.
+pub fn adamw<const D: usize>(
+    param: Tensor<D>,
+    grad: Tensor<D>,
+    exp_avg: Tensor<D>,
+    exp_avg_sq: Tensor<D>,
+    step: AdamWStep,
+) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+    let all = [&param, &grad, &exp_avg, &exp_avg_sq];
+    assert!(all.iter().all(|x| x.dims() == param.dims()), "adamw: the shapes differ");
+    if !all.iter().all(|x| is_plain(x)) {
+        return stock::adamw(param, grad, [exp_avg, exp_avg_sq], step);
+    }
+    let [mut param, mut exp_avg, mut exp_avg_sq] =
+        [param, exp_avg, exp_avg_sq].map(|x| flex::primitive(x).into_owned());
+    optimizer::adamw(
+        Isa::best(),
+        step,
+        param.storage_mut(),
+        flex::primitive(grad).slice(),
+        [exp_avg.storage_mut(), exp_avg_sq.storage_mut()],
+    );
+    (flex::wrap(param), flex::wrap(exp_avg), flex::wrap(exp_avg_sq))
+}
+
+/// `average + weight * (value - average)`, in the memory of `average` where nothing else holds
+/// it. It is not differentiable.
+///
+/// # Shapes
+/// Both alike.
+pub fn lerp<const D: usize>(average: Tensor<D>, value: Tensor<D>, weight: f64) -> Tensor<D> {
+    assert_eq!(average.dims(), value.dims(), "lerp: the shapes differ");
+    if !is_plain(&average) || !is_plain(&value) {
+        return stock::lerp(average, value, weight);
+    }
+    let mut average = flex::primitive(average).into_owned();
+    optimizer::lerp(Isa::best(), average.storage_mut(), flex::primitive(value).slice(), weight);
+    flex::wrap(average)
+}
+
+/// The sum of the squares of all elements, always added in the same order. On the CPU it is not
+/// differentiable.
+///
+/// # Shapes
+/// Any, to [1].
+pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    if !is_plain(&x) {
+        return stock::sum_of_squares(x);
+    }
+    let sum = optimizer::sum_of_squares(Isa::best(), flex::primitive(x).slice());
+    flex::wrap(flex::tensor(vec![sum], [1].into()))
+}
+
+/// Whether the tensor is on the CPU backend, in `f32` and outside differentiation.
+fn is_plain<const D: usize>(x: &Tensor<D>) -> bool {
+    is_fast(&[kind(x)]) && !x.device().is_autodiff()
 }

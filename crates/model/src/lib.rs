@@ -1,1 +1,22 @@
-//! A network and a process make a denoiser; opening and writing model folders.
+//! Where networks and samplers meet.
+//!
+//! A [`Model`] is what a diffusers folder holds: a network, and a [`SchedulerConfig`] that says
+//! how it was noised and what it predicts. A [`Plan`] is how it will be sampled; a [`Generator`]
+//! draws pictures by it, batch after batch.
+
+mod batch;
+mod denoiser;
+mod error;
+mod folder;
+mod generate;
+mod keys;
+mod plan;
+mod scheduler;
+
+pub use batch::{Batch, TorchNoise};
+pub use denoiser::UNetDenoiser;
+pub use error::ModelError;
+pub use folder::{Card, Model, resolve, unet_config, write_tensors};
+pub use generate::{Classes, Generated, Generator, Request};
+pub use plan::{Plan, SamplerChoice, SamplerKind};
+pub use scheduler::{SchedulerConfig, VarianceType};

@@ -1,1 +1,3 @@
-//! The networks, one file each.
+//! The networks, one file or folder each. None knows processes, samplers or files.
+
+pub mod unet;

@@ -1,1 +1,26 @@
 //! Layers that every network shares.
+//!
+//! Field names are the tensor names of diffusers' files, so a module's path *is* its key:
+//! `mid_block.attentions.0.to_q.weight`. Weights are in PyTorch's layout. The arithmetic lives in
+//! `sumi-kernels`; layers do not know how it works.
+
+mod attention;
+mod init;
+mod layers;
+mod parameters;
+mod pass;
+mod resample;
+mod resnet;
+mod time;
+
+pub use attention::{SelfAttention, SelfAttentionConfig};
+pub use init::Init;
+pub use layers::{Conv2d, Dropout, Embedding, GroupNorm, Linear};
+pub use parameters::{
+    LoadError, NamedParameter, assign, parameter_shapes, parameters, with_values,
+};
+pub use pass::Pass;
+pub use resample::{Downsample, Upsample};
+pub use resnet::{ResnetBlock, ResnetBlockConfig};
+pub use sumi_kernels::{Activation, Padding};
+pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};

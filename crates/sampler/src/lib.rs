@@ -1,1 +1,26 @@
-//! Time grids, samplers and guidance, generic over the state they move.
+//! How the film runs backwards.
+//!
+//! A sampler takes a [`State`] from noise to data. It meets the network only as a [`Denoiser`], which
+//! says what the clean data probably is; it walks a [`Grid`] of noise levels; it draws fresh noise
+//! from a [`Noise`]; and it tells an [`Observer`] about every step, which is how progress bars,
+//! films and cancellation attach. None of these knows a tensor library: every sampler runs on
+//! `Vec<f64>` too, where it is held against exact answers.
+//!
+//! To add a sampler: one file with one function on one screen, one variant in [`Sampler`]. The
+//! conformance suite in `tests/conformance.rs` runs over [`Sampler::all`].
+
+mod ddim;
+mod ddpm;
+mod denoiser;
+mod grid;
+mod observer;
+mod run;
+mod state;
+
+pub use ddim::ddim;
+pub use ddpm::ddpm;
+pub use denoiser::{Clip, Denoised, Denoiser, Limit};
+pub use grid::{Grid, GridError, Interval, Spacing};
+pub use observer::{Moment, Observer};
+pub use run::{Run, Sampler, SamplerError};
+pub use state::{Noise, State};

@@ -1,1 +1,22 @@
-//! Losses, the training step, the loop, exponential moving averages and checkpoints.
+//! Training: from a configuration to checkpoints.
+//!
+//! [`RunConfig`] is what `sumi train` reads; a [`Trainer`] holds the network, its optimiser and its
+//! average; [`Trainer::step`] is one step, top to bottom on one screen; [`run`] is the loop around
+//! it, with its log, its samples and its [`checkpoint`]s.
+
+pub mod checkpoint;
+mod config;
+mod error;
+mod log;
+mod optimizer;
+mod run;
+mod trainer;
+
+pub use config::{
+    LearningRate, NetworkConfig, ProcessConfig, RunConfig, SampleConfig, TrainConfig,
+};
+pub use error::TrainError;
+pub use log::Record;
+pub use optimizer::{AdamW, AdamWConfig, Ema, Moments, flat_gradients};
+pub use run::{Event, Outcome, RunOptions, run};
+pub use trainer::{StepReport, Trainer};

@@ -1,0 +1,104 @@
+//! The safetensors format: an 8-byte header length, a JSON header, the tensors' bytes.
+//!
+//! Source: the format's description in the `safetensors` repository's README. The header may take
+//! at most 100,000,000 bytes; the tensors' ranges must cover the data without a gap or an overlap,
+//! in whatever order.
+
+mod header;
+
+pub use header::Header;
+
+use crate::{NamedTensor, Result, TensorMap, atomic, source};
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
+
+/// Reads a file's tensors and metadata.
+///
+/// # Errors
+/// [`crate::FormatError::Io`] for a file that cannot be opened; [`crate::FormatError::Malformed`] and
+/// [`crate::FormatError::TooLarge`] for one that breaks the format; [`crate::FormatError::Unsupported`] for an
+/// element type that [`crate::Dtype`] lacks, such as `F8_E4M3`.
+pub fn read(path: impl AsRef<Path>) -> Result<TensorMap> {
+    let path = path.as_ref();
+    let (mut reader, length) = source::open(path)?;
+    parse(path, &mut reader, length)
+}
+
+/// Reads only a file's header: names, types, shapes and metadata.
+///
+/// # Errors
+/// As [`read`]: the header is held against the file's length.
+pub fn read_header(path: impl AsRef<Path>) -> Result<Header> {
+    let path = path.as_ref();
+    let (mut reader, length) = source::open(path)?;
+    Header::parse(path, &mut reader, length)
+}
+
+/// Reads tensors and metadata from bytes in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(bytes: &[u8]) -> Result<TensorMap> {
+    parse(Path::new(""), &mut &*bytes, bytes.len() as u64)
+}
+
+fn parse(path: &Path, reader: &mut impl Read, length: u64) -> Result<TensorMap> {
+    let header = Header::parse(path, reader, length)?;
+    // The header's ranges follow one another, so the data is read front to back.
+    let mut tensors = Vec::with_capacity(header.tensors.len());
+    for info in header.tensors {
+        let data = source::read_exact(path, reader, info.bytes)?;
+        tensors.push(NamedTensor {
+            name: info.name,
+            dtype: info.dtype,
+            shape: info.shape,
+            data,
+        });
+    }
+    Ok(TensorMap {
+        tensors,
+        metadata: header.metadata,
+    })
+}
+
+/// Writes tensors and metadata to a file, whole or not at all.
+///
+/// Tensors are stored widest element type first, otherwise in the given order, so that each one is
+/// aligned to its elements; the same map always gives the same bytes.
+///
+/// # Errors
+/// [`crate::FormatError::Tensor`] for a tensor whose data does not fit its shape, for a name used twice
+/// and for the reserved name `__metadata__`; [`crate::FormatError::Io`] where the file cannot be written.
+pub fn write(path: impl AsRef<Path>, map: &TensorMap) -> Result<()> {
+    let path = path.as_ref();
+    let (header, order) = header::compose(path, map)?;
+    atomic::write_file(path, |file| {
+        let mut writer = BufWriter::new(file);
+        writer.write_all(&header)?;
+        for tensor in order {
+            writer.write_all(&tensor.data)?;
+        }
+        writer.flush()
+    })
+}
+
+/// The bytes that [`write`] would put into a file.
+///
+/// ```
+/// use sumi_formats::{NamedTensor, TensorMap, safetensors};
+///
+/// let map = TensorMap::new(vec![NamedTensor::from_f32("x", &[2], &[1.0, -0.5])]);
+/// let bytes = safetensors::to_bytes(&map)?;
+/// assert_eq!(safetensors::from_bytes(&bytes)?.get("x").unwrap().to_f32()?, [1.0, -0.5]);
+/// # Ok::<(), sumi_formats::FormatError>(())
+/// ```
+///
+/// # Errors
+/// [`crate::FormatError::Tensor`], as [`write`].
+pub fn to_bytes(map: &TensorMap) -> Result<Vec<u8>> {
+    let (mut bytes, order) = header::compose(Path::new(""), map)?;
+    for tensor in order {
+        bytes.extend_from_slice(&tensor.data);
+    }
+    Ok(bytes)
+}

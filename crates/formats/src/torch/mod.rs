@@ -1,0 +1,127 @@
+//! The files that `torch.save` writes: `.bin`, `.pt`, `.pth`, `.ckpt`.
+//!
+//! A checkpoint is a pickle, a program for a small stack machine that can call any Python function.
+//! What runs here is another machine: it knows a closed list of opcodes and of names, and can
+//! build dictionaries of tensors and nothing else. Any other opcode or name is an error.
+//!
+//! Both forms are read: the zip archive that torch has written since version 1.6, and the legacy
+//! stream of pickles before it. Dictionaries in dictionaries become dotted names
+//! (`state_dict.conv.weight`); numbers, strings, lists and tuples beside the tensors are skipped.
+//!
+//! Source: `pickletools` for the opcodes; `torch/serialization.py` and `torch/_utils.py` for the
+//! layout of the file and of `_rebuild_tensor_v2`.
+
+mod build;
+mod legacy;
+mod pickle;
+
+use crate::archive::{Archive, Compression};
+use crate::{Dtype, FormatError, Result, TensorMap, source};
+use build::{Storages, Stored, materialise};
+use pickle::{Budget, Machine};
+use std::io::BufRead;
+use std::path::Path;
+
+/// The suffix of the archive entry that holds the pickle.
+const PICKLE: &str = "data.pkl";
+
+/// Reads a checkpoint's tensors.
+///
+/// # Errors
+/// [`FormatError::Unsupported`] naming the opcode or the global, and its byte offset in the pickle,
+/// for anything that is not a tensor, a dictionary or a plain value;
+/// [`FormatError::Malformed`] for a damaged file, and for a tensor that reaches outside its storage;
+/// [`FormatError::TooLarge`] for a file that asks for more memory than its length can back.
+pub fn read(path: impl AsRef<Path>) -> Result<TensorMap> {
+    let path = path.as_ref();
+    let (mut reader, length) = source::open(path)?;
+    let start = reader
+        .fill_buf()
+        .map_err(|e| FormatError::io(path, "read the file", e))?;
+    if start.starts_with(b"PK") {
+        drop(reader);
+        read_archive(path)
+    } else {
+        legacy::read(path, reader, length)
+    }
+}
+
+fn read_archive(path: &Path) -> Result<TensorMap> {
+    let mut archive = Archive::open(path, Compression::Stored)?;
+    let mut pickles = archive.names().iter().filter_map(|name| {
+        let folder = name.strip_suffix(PICKLE)?;
+        (folder.is_empty() || folder.ends_with('/')).then_some(folder)
+    });
+    let (Some(folder), None) = (pickles.next(), pickles.next()) else {
+        let expected = format!("one entry {PICKLE}");
+        return Err(FormatError::malformed(
+            path,
+            "the archive",
+            None,
+            expected,
+            "none or several",
+        ));
+    };
+    let folder = folder.to_owned();
+    let byte_order = format!("{folder}byteorder");
+    if archive.size(&byte_order).is_some() {
+        let order = archive.take(&byte_order)?;
+        if order != b"little" {
+            let found = format!("the byte order {:?}", String::from_utf8_lossy(&order));
+            return Err(FormatError::unsupported(
+                path,
+                &byte_order,
+                None,
+                "`little`",
+                found,
+            ));
+        }
+    }
+    let tensors = unpickle(path, &mut archive, &format!("{folder}{PICKLE}"))?;
+    let limit = build::limit(archive.length());
+    materialise(path, tensors, limit, &mut Records { archive, folder })
+}
+
+/// Runs the archive's pickle; only the tensors' places outlive it.
+fn unpickle(path: &Path, archive: &mut Archive, entry: &str) -> Result<Vec<Stored>> {
+    let program = archive.take(entry)?;
+    let mut budget = Budget::new(path, archive.length());
+    let mut machine = Machine::new(path, &program[..], program.len() as u64, 0, &mut budget);
+    let pickle = machine.run()?;
+    if machine.remaining() != 0 {
+        let found = format!("{} bytes more", machine.remaining());
+        let expected = "the end of the pickle";
+        return Err(FormatError::malformed(
+            path,
+            PICKLE,
+            machine.position(),
+            expected,
+            found,
+        ));
+    }
+    pickle.tensors(path, &mut budget)
+}
+
+/// Storages that are entries of an archive.
+struct Records {
+    archive: Archive,
+    folder: String,
+}
+
+impl Storages for Records {
+    fn take(&mut self, path: &Path, key: &str, dtype: Dtype, numel: u64) -> Result<Vec<u8>> {
+        let name = format!("{}data/{key}", self.folder);
+        let field = format!("storage `{name}`");
+        let expected = numel.checked_mul(dtype.size() as u64);
+        let found = self.archive.size(&name);
+        if found.is_none() || found != expected {
+            let expected = format!("{numel} elements of {}", dtype.name());
+            let found = match found {
+                Some(bytes) => format!("{bytes} bytes"),
+                None => "no such entry".to_owned(),
+            };
+            return Err(FormatError::malformed(path, &field, None, expected, found));
+        }
+        self.archive.take(&name)
+    }
+}

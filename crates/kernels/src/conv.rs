@@ -1,0 +1,447 @@
+//! Convolution and its two gradients, each a matrix product over the windows of the pictures.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::{
+    Padding,
+    buffer::{Output, Scratch, SharedMut, parallel, transpose},
+    gemm::{Column, Listed, Product, Start, Strided, columns, multiply},
+    simd::{Isa, Kernel, Simd},
+    window::{Packer, Window},
+};
+
+/// Length of the inner dimension that is worked through before the next rows of the result are.
+const DEPTH: usize = 576;
+/// Output pixels that are worked on together: few enough that their windows stay in the cache.
+const BAND: usize = 512;
+/// Pixels whose contributions to the weights form one chain; the chains' sums are then added up.
+const CHAIN: usize = 256;
+/// Output channels to a block of the weight gradient.
+const BLOCK: usize = 32;
+
+/// The shape of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) samples: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) window: Window,
+}
+
+impl Shape {
+    /// Of `x` [N, I, H, W] under `weight` [O, I, KH, KW].
+    pub(crate) fn new(x: [usize; 4], weight: [usize; 4], stride: usize, pad: Padding) -> Self {
+        let [samples, inputs, height, width] = x;
+        let [outputs, weight_inputs, kernel_h, kernel_w] = weight;
+        assert_eq!(
+            inputs, weight_inputs,
+            "conv2d: the picture has {inputs} channels, the weight expects {weight_inputs}"
+        );
+        let (padded_h, padded_w) = (height + pad.top + pad.bottom, width + pad.left + pad.right);
+        assert!(
+            stride > 0 && kernel_h * kernel_w > 0 && padded_h >= kernel_h && padded_w >= kernel_w,
+            "conv2d: a {kernel_h}x{kernel_w} kernel with stride {stride} does not fit a padded \
+             picture of {padded_h}x{padded_w}"
+        );
+        let window = Window {
+            height,
+            width,
+            kernel_h,
+            kernel_w,
+            stride,
+            top: pad.top as isize,
+            left: pad.left as isize,
+            out_h: (padded_h - kernel_h) / stride + 1,
+            out_w: (padded_w - kernel_w) / stride + 1,
+        };
+        Self { samples, inputs, outputs, window }
+    }
+
+    /// [N, O, OH, OW].
+    pub(crate) fn output(&self) -> [usize; 4] {
+        [self.samples, self.outputs, self.window.out_h, self.window.out_w]
+    }
+
+    fn check(&self, x: &[f32], weight: usize, y: &[f32]) {
+        let Window { height, width, out_h, out_w, .. } = self.window;
+        assert_eq!(x.len(), self.samples * self.inputs * height * width);
+        assert_eq!(weight, self.outputs * self.inputs * self.window.taps());
+        assert_eq!(y.len(), self.samples * self.outputs * out_h * out_w);
+    }
+}
+
+/// Splits the rows of the output into bands of about `pixels`, with whole vectors in all but the
+/// last.
+fn bands(window: &Window, pixels: usize) -> Vec<Range<usize>> {
+    let (height, width) = (window.out_h, window.out_w);
+    let count = (height * width).div_ceil(pixels).clamp(1, height.max(1));
+    let vectors = 16 >> width.trailing_zeros().min(4);
+    let rows = if count == 1 { height } else { height.div_ceil(count).next_multiple_of(vectors) };
+    (0..height).step_by(rows.max(1)).map(|r| r..(r + rows).min(height)).collect()
+}
+
+/// `y = bias + weight * windows of x`.
+pub(crate) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    let mut y = Output::new(shape.output().iter().product());
+    assert_eq!(bias.len(), shape.outputs);
+    let pass = Pass::new(isa, *shape, x, weight, Some(bias), y.pointer());
+    pass.run(isa);
+    // SAFETY: the pass wrote every sample's every band.
+    unsafe { y.finish() }
+}
+
+/// The product of a matrix with the windows of all samples.
+struct Pass<'a> {
+    shape: Shape,
+    x: &'a [f32],
+    weight: &'a [f32],
+    bias: Option<&'a [f32]>,
+    y: SharedMut,
+    /// Samples that are worked on together.
+    group: usize,
+    bands: Vec<(Range<usize>, Packer)>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        isa: Isa,
+        shape: Shape,
+        x: &'a [f32],
+        weight: &'a [f32],
+        bias: Option<&'a [f32]>,
+        y: SharedMut,
+    ) -> Self {
+        let window = &shape.window;
+        assert_eq!(x.len(), shape.samples * shape.inputs * window.height * window.width);
+        assert_eq!(weight.len(), shape.outputs * shape.inputs * window.taps());
+        let group = (128 / (window.out_h * window.out_w).max(1)).max(1);
+        let bands = bands(window, BAND)
+            .into_iter()
+            .map(|band| (band.clone(), Packer::new(window, &band, isa.lanes())))
+            .collect();
+        Self { shape, x, weight, bias, y, group, bands }
+    }
+
+    fn run(&self, isa: Isa) {
+        let groups = self.shape.samples.div_ceil(self.group);
+        parallel(groups * self.bands.len(), 1, |items| isa.run(Items { pass: self, items }));
+    }
+}
+
+/// Some of a pass's groups and bands; item `i` is group `i % groups` of band `i / groups`.
+struct Items<'a> {
+    pass: &'a Pass<'a>,
+    items: Range<usize>,
+}
+
+impl Kernel for Items<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let pass = self.pass;
+        let Shape { samples, inputs, outputs, window } = pass.shape;
+        let direct = window.is_direct(S::LANES);
+        let groups = samples.div_ceil(pass.group);
+        let (taps, source) = (window.taps(), window.height * window.width);
+        let block = (DEPTH / taps).clamp(1, inputs);
+        let pixels = window.out_h * window.out_w;
+        let mut scratch = Scratch::take(0);
+        let mut zeroed = usize::MAX;
+        let (mut list, mut left) = (Vec::new(), Vec::new());
+        for item in self.items {
+            let (band, packer) = &pass.bands[item / groups];
+            let first = item % groups * pass.group;
+            let chosen = first..(first + pass.group).min(samples);
+            let sample_pitch = if direct { inputs * source } else { block * packer.pitch };
+            if !direct && zeroed != item / groups {
+                scratch.resize(pass.group * sample_pitch);
+                scratch.slice().fill(0.0);
+                zeroed = item / groups;
+            }
+            let pitch = if direct { source } else { packer.pitch };
+            let offsets: Vec<usize> = (0..block)
+                .flat_map(|c| packer.taps.iter().map(move |tap| c * pitch + tap))
+                .collect();
+            for c0 in (0..inputs).step_by(block) {
+                let depth = block.min(inputs - c0);
+                list.clear();
+                for (i, n) in chosen.clone().enumerate() {
+                    let from = pass.x.as_ptr().wrapping_add((n * inputs + c0) * source);
+                    let result = pass.y.at(n * outputs * pixels + band.start * window.out_w);
+                    let mut right = from.wrapping_add(band.start * window.out_w);
+                    if !direct {
+                        let to = scratch.pointer().wrapping_add(i * sample_pitch);
+                        // SAFETY: the channels exist, and the scratch was made this large.
+                        unsafe { packer.pack::<S>(from, source, depth, to) };
+                        right = to;
+                    }
+                    columns::<S>(&mut list, right, result, band.len() * window.out_w);
+                }
+                left.clear();
+                let row = inputs * taps;
+                left.extend((0..outputs).map(|o| pass.weight.as_ptr().wrapping_add(o * row + c0 * taps)));
+                let start = match pass.bias {
+                    _ if c0 > 0 => Start::Resume,
+                    Some(bias) => Start::Bias(bias.as_ptr()),
+                    None => Start::Zero,
+                };
+                let product = Product::new(Listed(&offsets), depth * taps, pixels);
+                // SAFETY: rows of the weights, windows just packed (or a picture of whole
+                // vectors), and pixels of the output that only this item writes.
+                unsafe { multiply::<S, _>(&left, &list, &Product { start, ..product }) };
+            }
+        }
+    }
+}
+
+/// The gradient of `x`, given that of `y`.
+///
+/// The input pixels of equal remainder modulo the stride see a sub-kernel of their own, with which
+/// they are a convolution of stride 1 over the gradient.
+pub(crate) fn input_gradient(isa: Isa, shape: &Shape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
+    let window = &shape.window;
+    let (planes, pixels) = (shape.samples * shape.inputs, window.height * window.width);
+    assert_eq!(dy.len(), shape.output().iter().product::<usize>());
+    let mut dx = Output::new(planes * pixels);
+    if window.stride == 1 {
+        let (phase, weight) = phase(shape, weight, 0, 0);
+        Pass::new(isa, phase, dy, &weight, None, dx.pointer()).run(isa);
+        // SAFETY: the pass wrote every sample's every band.
+        return unsafe { dx.finish() };
+    }
+    let to = dx.pointer();
+    for (py, px) in (0..window.stride).flat_map(|py| (0..window.stride).map(move |px| (py, px))) {
+        let (phase, weight) = phase(shape, weight, py, px);
+        let Window { out_h, out_w, .. } = phase.window;
+        let mut part = vec![0.0f32; planes * out_h * out_w];
+        if !weight.is_empty() && !part.is_empty() {
+            Pass::new(isa, phase, dy, &weight, None, SharedMut::new(&mut part)).run(isa);
+        }
+        parallel(planes, 64, |range| {
+            for plane in range {
+                for (i, value) in part[plane * out_h * out_w..(plane + 1) * out_h * out_w].iter().enumerate() {
+                    let (y, x) = (i / out_w * window.stride + py, i % out_w * window.stride + px);
+                    // SAFETY: a pixel of this plane, which this thread alone writes.
+                    unsafe { *to.at(plane * pixels + y * window.width + x) = *value };
+                }
+            }
+        });
+    }
+    // SAFETY: the phases together cover every pixel.
+    unsafe { dx.finish() }
+}
+
+/// The convolution, and its weights, by which the input pixels at rows `py` and columns `px`
+/// modulo the stride see the output's gradient.
+fn phase(shape: &Shape, weight: &[f32], py: usize, px: usize) -> (Shape, Vec<f32>) {
+    let w = &shape.window;
+    // Of one dimension: the first tap that falls on this phase, how many do, the padding.
+    let along = |offset: isize, p: usize, kernel: usize| {
+        let shifted = p + offset as usize;
+        let first = shifted % w.stride;
+        let taps = kernel.saturating_sub(first).div_ceil(w.stride);
+        (first, taps, taps as isize - 1 - (shifted / w.stride) as isize)
+    };
+    let (first_y, taps_y, top) = along(w.top, py, w.kernel_h);
+    let (first_x, taps_x, left) = along(w.left, px, w.kernel_w);
+    let mut turned = Vec::with_capacity(shape.inputs * shape.outputs * taps_y * taps_x);
+    for i in 0..shape.inputs {
+        for o in 0..shape.outputs {
+            let kernel = &weight[(o * shape.inputs + i) * w.taps()..][..w.taps()];
+            for y in (0..taps_y).rev() {
+                for x in (0..taps_x).rev() {
+                    let (ky, kx) = (first_y + y * w.stride, first_x + x * w.stride);
+                    turned.push(kernel[ky * w.kernel_w + kx]);
+                }
+            }
+        }
+    }
+    let window = Window {
+        height: w.out_h,
+        width: w.out_w,
+        kernel_h: taps_y,
+        kernel_w: taps_x,
+        stride: 1,
+        top,
+        left,
+        out_h: w.height.saturating_sub(py).div_ceil(w.stride),
+        out_w: w.width.saturating_sub(px).div_ceil(w.stride),
+    };
+    let samples = shape.samples;
+    (Shape { samples, inputs: shape.outputs, outputs: shape.inputs, window }, turned)
+}
+
+/// The gradients of the weights and of the bias, given that of `y`.
+pub(crate) fn weight_gradient(
+    isa: Isa,
+    shape: &Shape,
+    x: &[f32],
+    dy: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let weights = shape.outputs * shape.inputs * shape.window.taps();
+    shape.check(x, weights, dy);
+    let pixels = shape.window.out_h * shape.window.out_w;
+    let width = BLOCK.min(shape.outputs.next_multiple_of(isa.lanes()));
+    let blocks = shape.outputs.div_ceil(width);
+    let mut turned = Output::new(blocks * width * shape.samples * pixels);
+    let mut sums = Output::new(shape.samples * shape.outputs);
+    let (turned_to, sums_to) = (turned.pointer(), sums.pointer());
+    parallel(shape.samples, 1, |range| {
+        isa.run(Turn { shape, dy, width, samples: range, to: turned_to, sums: sums_to });
+    });
+    // SAFETY: every sample wrote its part of both whole.
+    let (turned, sums) = unsafe { (turned.finish(), sums.finish()) };
+    let mut db = vec![0.0f32; shape.outputs];
+    for sample in sums.chunks_exact(shape.outputs.max(1)) {
+        db.iter_mut().zip(sample).for_each(|(total, part)| *total += part);
+    }
+    let mut dw = Output::new(weights);
+    let to = dw.pointer();
+    let group = (CHAIN / pixels.max(1)).max(1);
+    let bands: Vec<_> = bands(&shape.window, CHAIN)
+        .into_iter()
+        .map(|band| (band.clone(), Packer::new(&shape.window, &band, isa.lanes())))
+        .collect();
+    let channels = 8usize.max(16 / shape.window.taps());
+    let parts = shape.inputs.div_ceil(channels);
+    (0..parts * blocks).into_par_iter().with_max_len(1).for_each(|task| {
+        let (part, block) = (task / blocks, task % blocks);
+        let range = part * channels..((part + 1) * channels).min(shape.inputs);
+        isa.run(WeightBlock { shape, x, turned: &turned, width, group, bands: &bands, range, block, to });
+    });
+    // SAFETY: the blocks cover the weights, and each was written whole.
+    (unsafe { dw.finish() }, db)
+}
+
+/// Transposes the output's gradient of some samples to [block, sample, pixel, channel of block],
+/// and sums it over each sample's pixels.
+struct Turn<'a> {
+    shape: &'a Shape,
+    dy: &'a [f32],
+    width: usize,
+    samples: Range<usize>,
+    to: SharedMut,
+    sums: SharedMut,
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Shape { samples, outputs, window, .. } = *self.shape;
+        let pixels = window.out_h * window.out_w;
+        for n in self.samples {
+            let dy = &self.dy[n * outputs * pixels..(n + 1) * outputs * pixels];
+            for (block, first) in (0..outputs).step_by(self.width).enumerate() {
+                let rows = self.width.min(outputs - first);
+                let to = self.to.at((block * samples + n) * pixels * self.width);
+                // SAFETY: this sample's place in this block; masks end with each channel.
+                unsafe {
+                    transpose(dy.as_ptr().add(first * pixels), rows, pixels, to, self.width);
+                    for p in 0..pixels {
+                        for o in rows..self.width {
+                            *to.add(p * self.width + o) = 0.0;
+                        }
+                    }
+                }
+            }
+            for (o, channel) in dy.chunks_exact(pixels.max(1)).enumerate() {
+                // SAFETY: the masks end with the channel; the sums' places are this sample's.
+                unsafe {
+                    let mut sum = S::splat(0.0);
+                    for at in (0..pixels).step_by(S::LANES) {
+                        let mask = S::first(pixels - at);
+                        sum = S::add(sum, S::load_masked(channel.as_ptr().add(at), mask));
+                    }
+                    *self.sums.at(n * outputs + o) = S::sum(sum);
+                }
+            }
+        }
+    }
+}
+
+/// The weight gradient of some input channels and one block of output channels.
+struct WeightBlock<'a> {
+    shape: &'a Shape,
+    x: &'a [f32],
+    turned: &'a [f32],
+    width: usize,
+    group: usize,
+    bands: &'a [(Range<usize>, Packer)],
+    range: Range<usize>,
+    block: usize,
+    to: SharedMut,
+}
+
+impl Kernel for WeightBlock<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Shape { samples, inputs, outputs, window } = *self.shape;
+        let (taps, source) = (window.taps(), window.height * window.width);
+        let pixels = window.out_h * window.out_w;
+        let direct = window.is_direct(S::LANES);
+        let rows = self.range.len() * taps;
+        let mut sums = Scratch::take(rows * self.width);
+        sums.slice().fill(0.0);
+        let valid = self.width.min(outputs - self.block * self.width);
+        let mut scratch = Scratch::take(0);
+        let (mut list, mut left): (Vec<Column>, Vec<*const f32>) = (Vec::new(), Vec::new());
+        for (band, packer) in self.bands {
+            let sample_pitch = self.range.len() * packer.pitch;
+            if !direct {
+                scratch.resize(self.group * sample_pitch);
+                scratch.slice().fill(0.0);
+            }
+            for n0 in (0..samples).step_by(self.group) {
+                let segments = self.group.min(samples - n0);
+                let x = self.x.as_ptr().wrapping_add((n0 * inputs + self.range.start) * source);
+                left.clear();
+                if direct {
+                    let x = x.wrapping_add(band.start * window.out_w);
+                    left.extend((0..rows).map(|c| x.wrapping_add(c * source)));
+                } else {
+                    let to = scratch.pointer();
+                    for s in 0..segments {
+                        let from = x.wrapping_add(s * inputs * source);
+                        let to = to.wrapping_add(s * sample_pitch);
+                        // SAFETY: the channels exist, and the scratch was made this large.
+                        unsafe { packer.pack::<S>(from, source, self.range.len(), to) };
+                    }
+                    left.extend((0..self.range.len()).flat_map(|c| {
+                        packer.taps.iter().map(move |tap| {
+                            to.wrapping_add(c * packer.pitch + tap).cast_const()
+                        })
+                    }));
+                }
+                let place = (self.block * samples + n0) * pixels + band.start * window.out_w;
+                let right = self.turned.as_ptr().wrapping_add(place * self.width);
+                list.clear();
+                columns::<S>(&mut list, right, sums.pointer(), valid);
+                let product = Product {
+                    segments,
+                    left_step: if direct { inputs * source } else { sample_pitch },
+                    right_step: pixels * self.width,
+                    add: true,
+                    ..Product::new(Strided(self.width), band.len() * window.out_w, self.width)
+                };
+                // SAFETY: the rows were just packed, the block's pixels are whole vectors, and
+                // the sums are this task's own.
+                unsafe { multiply::<S, _>(&left, &list, &product) };
+            }
+        }
+        let sums = sums.slice();
+        for o in 0..valid {
+            let row = (self.block * self.width + o) * inputs * taps + self.range.start * taps;
+            for r in 0..rows {
+                // SAFETY: this task's own part of the weights.
+                unsafe { *self.to.at(row + r) = sums[r * self.width + o] };
+            }
+        }
+    }
+}

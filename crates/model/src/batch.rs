@@ -1,0 +1,78 @@
+//! Tensors as the state of a sampler.
+
+use burn::tensor::{Tensor, TensorData};
+use sumi_random::{NormalSource, PerSample};
+use sumi_sampler::{Noise, State};
+
+/// A batch of pictures on a device, [N, C, H, W].
+#[derive(Clone, Debug)]
+pub struct Batch(pub Tensor<4>);
+
+impl Batch {
+    /// The values on the host, in order.
+    pub fn to_vec(&self) -> Vec<f32> {
+        // The dtype is the one that is asked for, so only a lost device can fail here; the empty
+        // result is then refused as a sample that is not finite.
+        self.0.try_to_vec_as::<f32>().unwrap_or_default()
+    }
+}
+
+impl State for Batch {
+    fn combine(&self, a: f64, other: &Self, b: f64) -> Self {
+        let scaled = |x: &Tensor<4>, factor: f64| match factor {
+            1.0 => x.clone(),
+            _ => x.clone() * factor,
+        };
+        match (a, b) {
+            (_, 0.0) => Self(scaled(&self.0, a)),
+            (0.0, _) => Self(scaled(&other.0, b)),
+            _ => Self(scaled(&self.0, a) + scaled(&other.0, b)),
+        }
+    }
+
+    fn clamp(&self, limit: f64) -> Self {
+        Self(self.0.clone().clamp(-limit, limit))
+    }
+
+    fn threshold(&self, quantile: f64, max: f64) -> Self {
+        let dims = self.0.dims();
+        let each = dims[1] * dims[2] * dims[3];
+        let values: Vec<f32> = self
+            .to_vec()
+            .chunks(each.max(1))
+            .flat_map(|sample| {
+                let sample: Vec<f64> = sample.iter().map(|&x| f64::from(x)).collect();
+                sample.threshold(quantile, max)
+            })
+            .map(|x| x as f32)
+            .collect();
+        Self(Tensor::from_data(TensorData::new(values, dims), &self.0.device()))
+    }
+}
+
+/// Fresh noise from one PyTorch-compatible CPU generator for each sample.
+pub struct TorchNoise {
+    streams: PerSample,
+}
+
+impl TorchNoise {
+    /// The generator of sample `i` has seed `first_seed + i`.
+    pub fn new(first_seed: u64, samples: usize) -> Self {
+        Self { streams: PerSample::new(first_seed, samples) }
+    }
+
+    /// The next normals of every stream, [N, each].
+    pub fn normals(&mut self, each: usize) -> Vec<f32> {
+        let mut values = vec![0.0; self.streams.len() * each];
+        self.streams.fill_normal(&mut values);
+        values
+    }
+}
+
+impl Noise<Batch> for TorchNoise {
+    fn standard_normal(&mut self, like: &Batch) -> Batch {
+        let [n, c, h, w] = like.0.dims();
+        let values = self.normals(c * h * w);
+        Batch(Tensor::from_data(TensorData::new(values, [n, c, h, w]), &like.0.device()))
+    }
+}

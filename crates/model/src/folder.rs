@@ -1,0 +1,255 @@
+//! A model on disk is a diffusers folder.
+
+use crate::{ModelError, SchedulerConfig, keys};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use sumi_formats::{NamedTensor, TensorMap, atomic, safetensors, torch};
+use sumi_networks::unet::{UNet, UNetConfig};
+use sumi_nn::{Init, NamedParameter, assign, parameters};
+
+/// The version of diffusers whose file layout is written.
+pub(crate) const DIFFUSERS_VERSION: &str = "0.42.0";
+const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+const WEIGHTS_BIN: &str = "diffusion_pytorch_model.bin";
+
+/// `sumi.json`: what diffusers has no place for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Card {
+    /// The version of Sumi that wrote it.
+    pub sumi_version: String,
+    /// Training steps behind the weights.
+    pub step: u64,
+    /// The name of each class, in order.
+    pub class_names: Vec<String>,
+    /// The configuration of the run, as resolved.
+    pub config: serde_json::Value,
+}
+
+/// A network, how it was noised, and what is known about it.
+#[derive(Debug)]
+pub struct Model {
+    /// The network.
+    pub unet: UNet,
+    /// `unet/config.json`.
+    pub unet_config: UNetConfig,
+    /// `scheduler/scheduler_config.json`.
+    pub scheduler: SchedulerConfig,
+    /// `sumi.json`, where Sumi trained it.
+    pub card: Option<Card>,
+}
+
+impl Model {
+    /// Opens a diffusers folder, a checkpoint or a run folder.
+    ///
+    /// # Errors
+    /// A missing or broken file, a configuration that cannot be served, weights that do not fit.
+    pub fn open(path: &Path, device: &Device) -> Result<Self, ModelError> {
+        let folder = resolve(path)?;
+        let unet_config = unet_config(&folder.join("unet/config.json"))?;
+        let scheduler_path = folder.join("scheduler/scheduler_config.json");
+        let scheduler: SchedulerConfig = read_json(&scheduler_path)?;
+        scheduler
+            .schedule()
+            .map_err(|message| ModelError::Config { path: scheduler_path, message })?;
+        let card_path = folder.join("sumi.json");
+        let card = match card_path.is_file() {
+            true => Some(read_json(&card_path)?),
+            false => None,
+        };
+        let unet = open_unet(&folder.join("unet"), &unet_config, device)?;
+        Ok(Self { unet, unet_config, scheduler, card })
+    }
+
+    /// Channels, height and width of its pictures.
+    ///
+    /// # Errors
+    /// A model that does not say, or whose levels do not divide its size.
+    pub fn picture_dims(&self) -> Result<[usize; 3], ModelError> {
+        let Some(size) = self.unet_config.sample_size else {
+            let expected = "height and width in pixels";
+            return Err(ModelError::request("unet/config.json: sample_size", expected, "null"));
+        };
+        let [h, w] = size.dims();
+        let multiple = self.unet_config.size_multiple_px();
+        let fits = |side: usize| side > 0 && side % multiple == 0 && side <= 1 << 14;
+        if !(fits(h) && fits(w)) {
+            let expected = format!("multiples of {multiple} up to 16384");
+            let found = format!("{h} x {w}");
+            return Err(ModelError::request("unet/config.json: sample_size", expected, found));
+        }
+        Ok([self.unet_config.in_channels, h, w])
+    }
+
+    /// Writes everything but the weights into `folder`, which exists.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn write_configs(
+        folder: &Path,
+        unet: &UNetConfig,
+        scheduler: &SchedulerConfig,
+        card: &Card,
+    ) -> Result<(), ModelError> {
+        for part in ["unet", "scheduler"] {
+            let path = folder.join(part);
+            std::fs::create_dir_all(&path).map_err(|source| sumi_formats::FormatError::Io {
+                path,
+                action: "create the folder",
+                source,
+            })?;
+        }
+        let index = serde_json::json!({
+            "_class_name": "DDPMPipeline",
+            "_diffusers_version": DIFFUSERS_VERSION,
+            "scheduler": ["diffusers", scheduler.class_name],
+            "unet": ["diffusers", "UNet2DModel"],
+        });
+        let mut unet = to_value(unet);
+        if let Some(fields) = unet.as_object_mut() {
+            fields.insert("_class_name".into(), "UNet2DModel".into());
+            fields.insert("_diffusers_version".into(), DIFFUSERS_VERSION.into());
+        }
+        write_json(&folder.join("model_index.json"), &index)?;
+        write_json(&folder.join("unet/config.json"), &unet)?;
+        write_json(&folder.join("scheduler/scheduler_config.json"), &to_value(scheduler))?;
+        write_json(&folder.join("sumi.json"), &to_value(card))
+    }
+
+    /// Where the network's weights stand in `folder`.
+    pub fn weights_path(folder: &Path) -> PathBuf {
+        folder.join("unet").join(WEIGHTS)
+    }
+
+    /// Writes the whole model into `folder`.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        let card = self.card.clone().unwrap_or_default();
+        Self::write_configs(folder, &self.unet_config, &self.scheduler, &card)?;
+        write_tensors(&Self::weights_path(folder), &parameters(&self.unet), &[])
+    }
+}
+
+/// The model folder that a path means: itself, or a run folder's newest checkpoint.
+///
+/// # Errors
+/// Nothing there, or something that is no model.
+pub fn resolve(path: &Path) -> Result<PathBuf, ModelError> {
+    let is_model = |folder: &Path| folder.join("unet/config.json").is_file();
+    if is_model(path) {
+        return Ok(path.to_path_buf());
+    }
+    let latest = path.join("latest");
+    if let Ok(name) = std::fs::read_to_string(&latest) {
+        let checkpoint = path.join(name.trim());
+        // `latest` names a sibling; anything else did not come from a run.
+        if !name.contains(['/', '\\']) && is_model(&checkpoint) {
+            return Ok(checkpoint);
+        }
+    }
+    let found = match path {
+        p if p.is_dir() => "a folder without unet/config.json and without a latest checkpoint",
+        p if p.exists() => "a file",
+        _ => "nothing",
+    };
+    Err(ModelError::Folder {
+        path: path.to_path_buf(),
+        expected: "a diffusers folder, a checkpoint or a run folder".into(),
+        found: found.into(),
+    })
+}
+
+/// Reads and checks a network's `config.json`.
+///
+/// # Errors
+/// A missing or broken file, a field that is not known, a network that cannot be built.
+pub fn unet_config(path: &Path) -> Result<UNetConfig, ModelError> {
+    let invalid = |message: String| ModelError::Config { path: path.to_path_buf(), message };
+    let mut json: serde_json::Value = read_json(path)?;
+    if let Some(class) = json.get("_class_name").and_then(|v| v.as_str())
+        && class != "UNet2DModel"
+    {
+        return Err(invalid(format!("_class_name: expected \"UNet2DModel\", found \"{class}\"")));
+    }
+    if let Some(fields) = json.as_object_mut() {
+        // Bookkeeping of diffusers and of its EMA; none of it shapes the network.
+        const BOOKKEEPING: [&str; 7] = [
+            "decay", "inv_gamma", "min_decay", "optimization_step", "power",
+            "update_after_step", "use_ema_warmup",
+        ];
+        fields.retain(|key, _| !key.starts_with('_') && !BOOKKEEPING.contains(&key.as_str()));
+    }
+    let config: UNetConfig =
+        serde_json::from_value(json).map_err(|error| invalid(error.to_string()))?;
+    config.check().map_err(|error| invalid(error.to_string()))?;
+    Ok(config)
+}
+
+fn open_unet(folder: &Path, config: &UNetConfig, device: &Device) -> Result<UNet, ModelError> {
+    let (path, map) = match (folder.join(WEIGHTS), folder.join(WEIGHTS_BIN)) {
+        (path, _) if path.is_file() => (path.clone(), safetensors::read(&path)?),
+        (_, path) if path.is_file() => (path.clone(), torch::read(&path)?),
+        (path, _) => {
+            return Err(ModelError::Folder {
+                path,
+                expected: format!("the network's weights, here or in {WEIGHTS_BIN}"),
+                found: "neither file".into(),
+            });
+        }
+    };
+    let mut tensors = BTreeMap::new();
+    for tensor in map.tensors {
+        let values = tensor.to_f32()?;
+        tensors.insert(keys::present_name(&tensor.name), (tensor.shape, values));
+    }
+    let config_error = |error: sumi_networks::unet::UNetConfigError| ModelError::Config {
+        path: folder.join("config.json"),
+        message: error.to_string(),
+    };
+    let unet = UNet::new(config, &mut Init::new(device, 0)).map_err(config_error)?;
+    assign(unet, tensors).map_err(|source| ModelError::Weights { path, source })
+}
+
+/// Writes parameters as a safetensors file, in an atomic way.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_tensors(
+    path: &Path,
+    parameters: &[NamedParameter],
+    metadata: &[(&str, &str)],
+) -> Result<(), ModelError> {
+    let mut map = TensorMap::default();
+    for NamedParameter { name, shape, values } in parameters {
+        let values = values.try_to_vec_as::<f32>().map_err(|error| {
+            ModelError::request("weights", format!("to read \"{name}\" from the device"), error)
+        })?;
+        map.tensors.push(NamedTensor::from_f32(name, shape, &values));
+    }
+    map.metadata.insert("format".into(), "pt".into());
+    map.metadata.extend(metadata.iter().map(|(k, v)| (k.to_string(), v.to_string())));
+    Ok(safetensors::write(path, &map)?)
+}
+
+fn to_value<T: Serialize>(value: &T) -> serde_json::Value {
+    // These types hold numbers, strings and lists only, which always serialise.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> {
+    Ok(atomic::write_bytes(path, format!("{value:#}\n").as_bytes())?)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    let bytes = std::fs::read(path).map_err(|source| sumi_formats::FormatError::Io {
+        path: path.to_path_buf(),
+        action: "open the file",
+        source,
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ModelError::Config { path: path.to_path_buf(), message: error.to_string() })
+}

@@ -1,0 +1,113 @@
+//! The U-Net over pixels (`UNet2DModel` in diffusers).
+
+mod blocks;
+mod config;
+
+pub use blocks::{DownBlock, MidBlock, UpBlock};
+pub use config::{BlockType, SampleSize, UNetConfig, UNetConfigError};
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use sumi_nn::{
+    Activation, Conv2d, Embedding, GroupNorm, Init, Padding, Pass, SinusoidConfig,
+    TimestepEmbedding, sinusoid,
+};
+
+/// A U-Net that predicts something the size of its input from a picture, a timestep and, where it
+/// has classes, a class (DDPM, Appendix B).
+#[derive(Module, Debug)]
+pub struct UNet {
+    /// From the picture's channels to the first level's.
+    pub conv_in: Conv2d,
+    /// From the sinusoid to the time embedding.
+    pub time_embedding: TimestepEmbedding,
+    /// One vector a class, added to the time embedding.
+    pub class_embedding: Option<Embedding>,
+    /// From fine to coarse.
+    pub down_blocks: Vec<DownBlock>,
+    /// At the coarsest level.
+    pub mid_block: MidBlock,
+    /// From coarse to fine.
+    pub up_blocks: Vec<UpBlock>,
+    /// Before the last convolution.
+    pub conv_norm_out: GroupNorm,
+    /// From the first level's channels to the output's.
+    pub conv_out: Conv2d,
+    #[module(skip)]
+    sinusoid: SinusoidConfig,
+    #[module(skip)]
+    center_input_sample: bool,
+}
+
+impl UNet {
+    /// A fresh network; its last convolution, every residual block's second one and every
+    /// attention's output start at zero.
+    ///
+    /// # Errors
+    /// A config that no network can be built from.
+    pub fn new(config: &UNetConfig, init: &mut Init) -> Result<Self, UNetConfigError> {
+        config.check()?;
+        let channels = &config.block_out_channels;
+        let first = channels[0];
+        let time_dim = first * 4;
+        let groups = config.norm_num_groups;
+        Ok(Self {
+            conv_in: Conv2d::new(init, [config.in_channels, first], 3, 1, Padding::all(1)),
+            time_embedding: TimestepEmbedding::new(init, first, time_dim),
+            class_embedding: config.num_class_embeds.map(|n| Embedding::new(init, n, time_dim)),
+            down_blocks: blocks::down_blocks(config, time_dim, init),
+            mid_block: blocks::mid_block(config, time_dim, init),
+            up_blocks: blocks::up_blocks(config, time_dim, init),
+            conv_norm_out: GroupNorm::new(init, first, groups, config.norm_eps),
+            conv_out: Conv2d::zeros(init, [first, config.out_channels], 3),
+            sinusoid: SinusoidConfig {
+                dim: first,
+                flip_sin_to_cos: config.flip_sin_to_cos,
+                freq_shift: config.freq_shift,
+            },
+            center_input_sample: config.center_input_sample,
+        })
+    }
+
+    /// How many classes it knows; `None` for an unconditional network.
+    pub fn classes(&self) -> Option<usize> {
+        self.class_embedding.as_ref().map(Embedding::entries)
+    }
+
+    /// Where its parameters are.
+    pub fn device(&self) -> Device {
+        self.conv_in.weight.lazy_device()
+    }
+
+    /// One pass. `classes` is given exactly when the network has classes, each below their number.
+    ///
+    /// # Shapes
+    /// `x` [N, C, H, W] with H and W divisible by `2^(levels - 1)`, `timesteps` and `classes` N
+    /// values, result [N, out, H, W].
+    pub fn forward(
+        &self,
+        x: Tensor<4>,
+        timesteps: &[f32],
+        classes: Option<&[u32]>,
+        pass: &mut Pass,
+    ) -> Tensor<4> {
+        let x = if self.center_input_sample { x * 2.0 - 1.0 } else { x };
+        let time = sinusoid(timesteps, self.sinusoid, &x.device());
+        let mut time = self.time_embedding.forward(time);
+        if let (Some(embedding), Some(classes)) = (&self.class_embedding, classes) {
+            time = time + embedding.forward(classes);
+        }
+        let time = sumi_kernels::silu(time);
+
+        let mut x = self.conv_in.forward(x);
+        let mut skips = vec![x.clone()];
+        for block in &self.down_blocks {
+            x = block.forward(x, &time, &mut skips, pass);
+        }
+        x = self.mid_block.forward(x, &time, pass);
+        for block in &self.up_blocks {
+            x = block.forward(x, &time, &mut skips, pass);
+        }
+        self.conv_out.forward(self.conv_norm_out.forward(x, Activation::Silu))
+    }
+}

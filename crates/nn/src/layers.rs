@@ -1,0 +1,199 @@
+//! The smallest layers.
+
+use crate::{Init, Pass};
+use burn::module::{Module, Param};
+use burn::tensor::{Int, Tensor, TensorData};
+use sumi_kernels::{Activation, Padding};
+
+/// PyTorch's default bound for weights and biases, `1 / sqrt(fan_in)`.
+fn default_bound(fan_in: usize) -> f64 {
+    (fan_in as f64).powf(-0.5)
+}
+
+/// `y = x weight^T + bias`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// [out, in].
+    pub weight: Param<Tensor<2>>,
+    /// [out].
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// PyTorch's default initialisation.
+    pub fn new(init: &mut Init, inputs: usize, outputs: usize) -> Self {
+        let bound = default_bound(inputs);
+        Self {
+            weight: init.uniform([outputs, inputs], bound),
+            bias: Some(init.uniform([outputs], bound)),
+        }
+    }
+
+    /// All zeros, for a layer that a residual connection passes by.
+    pub fn zeros(init: &mut Init, inputs: usize, outputs: usize) -> Self {
+        Self {
+            weight: init.constant([outputs, inputs], 0.0),
+            bias: Some(init.constant([outputs], 0.0)),
+        }
+    }
+
+    /// # Shapes
+    /// [R, in] to [R, out].
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        sumi_kernels::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+}
+
+/// A 2-D convolution.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// [out, in, k, k].
+    pub weight: Param<Tensor<4>>,
+    /// [out].
+    pub bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    stride: usize,
+    #[module(skip)]
+    padding: [usize; 4],
+}
+
+impl Conv2d {
+    /// PyTorch's default initialisation.
+    pub fn new(
+        init: &mut Init,
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+    ) -> Self {
+        let bound = default_bound(inputs * kernel * kernel);
+        let weight = init.uniform([outputs, inputs, kernel, kernel], bound);
+        let bias = init.uniform([outputs], bound);
+        Self::from_parts(weight, bias, stride, padding)
+    }
+
+    /// All zeros, stride 1, the size kept.
+    pub fn zeros(init: &mut Init, [inputs, outputs]: [usize; 2], kernel: usize) -> Self {
+        let weight = init.constant([outputs, inputs, kernel, kernel], 0.0);
+        let bias = init.constant([outputs], 0.0);
+        Self::from_parts(weight, bias, 1, Padding::all(kernel / 2))
+    }
+
+    fn from_parts(
+        weight: Param<Tensor<4>>,
+        bias: Param<Tensor<1>>,
+        stride: usize,
+        padding: Padding,
+    ) -> Self {
+        let Padding { top, bottom, left, right } = padding;
+        Self { weight, bias: Some(bias), stride, padding: [top, bottom, left, right] }
+    }
+
+    /// # Shapes
+    /// [N, in, H, W] to [N, out, H', W'].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [top, bottom, left, right] = self.padding;
+        sumi_kernels::conv2d(
+            x,
+            self.weight.val(),
+            self.bias.as_ref().map(Param::val),
+            self.stride,
+            Padding { top, bottom, left, right },
+        )
+    }
+}
+
+/// Group normalisation, with an activation after it where asked.
+#[derive(Module, Debug)]
+pub struct GroupNorm {
+    /// `gamma`, [C].
+    pub weight: Param<Tensor<1>>,
+    /// `beta`, [C].
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    groups: usize,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// `gamma` 1, `beta` 0; `groups` divides `channels`.
+    pub fn new(init: &mut Init, channels: usize, groups: usize, eps: f64) -> Self {
+        Self {
+            weight: init.constant([channels], 1.0),
+            bias: init.constant([channels], 0.0),
+            groups,
+            eps,
+        }
+    }
+
+    /// # Shapes
+    /// [N, C, H, W], kept.
+    pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        let (gamma, beta) = (self.weight.val(), self.bias.val());
+        sumi_kernels::group_norm(x, gamma, beta, self.groups, self.eps, activation)
+    }
+}
+
+/// One learned vector for each index.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// [entries, dim].
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    /// Uniform with the variance of a standard normal, which is what PyTorch draws.
+    pub fn new(init: &mut Init, entries: usize, dim: usize) -> Self {
+        Self { weight: init.uniform([entries, dim], 3f64.sqrt()) }
+    }
+
+    /// How many vectors there are.
+    pub fn entries(&self) -> usize {
+        self.weight.lazy_shape()[0]
+    }
+
+    /// # Shapes
+    /// N indices, each below [`Self::entries`], to [N, dim].
+    pub fn forward(&self, indices: &[u32]) -> Tensor<2> {
+        let weight = self.weight.val();
+        let indices: Vec<i32> = indices.iter().map(|&i| i as i32).collect();
+        let length = indices.len();
+        let indices =
+            Tensor::<1, Int>::from_data(TensorData::new(indices, [length]), &weight.device());
+        weight.select(0, indices)
+    }
+}
+
+/// In training, sets each element to zero with a probability and scales the rest to keep the mean.
+#[derive(Module, Debug)]
+pub struct Dropout {
+    #[module(skip)]
+    probability: f64,
+}
+
+impl Dropout {
+    /// Drops with `probability`, from 0 up to but not including 1.
+    pub fn new(probability: f64) -> Self {
+        Self { probability }
+    }
+
+    /// # Shapes
+    /// Any, kept.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: &mut Pass) -> Tensor<D> {
+        match pass {
+            Pass::Training(random) if self.probability > 0.0 => {
+                let keep = 1.0 - self.probability;
+                let mask: Vec<f32> = (0..x.shape().num_elements())
+                    .map(|_| match f64::from(random.uniform_f32()) < keep {
+                        true => (1.0 / keep) as f32,
+                        false => 0.0,
+                    })
+                    .collect();
+                let mask = Tensor::from_data(TensorData::new(mask, x.dims()), &x.device());
+                x * mask
+            }
+            _ => x,
+        }
+    }
+}

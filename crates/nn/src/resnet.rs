@@ -1,0 +1,85 @@
+//! The residual block of the U-Nets.
+
+use crate::{Activation, Conv2d, Dropout, GroupNorm, Init, Linear, Padding, Pass};
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+/// What a [`ResnetBlock`] looks like.
+#[derive(Clone, Copy, Debug)]
+pub struct ResnetBlockConfig {
+    /// Channels coming in.
+    pub inputs: usize,
+    /// Channels going out.
+    pub outputs: usize,
+    /// Width of the time embedding.
+    pub time_dim: usize,
+    /// Groups of the normalisations.
+    pub groups: usize,
+    /// Epsilon of the normalisations.
+    pub eps: f64,
+    /// Probability that dropout drops an element.
+    pub dropout: f64,
+    /// What the sum of input and output is divided by.
+    pub output_scale: f64,
+}
+
+/// `x + conv2(dropout(silu(norm2(conv1(silu(norm1(x))) + time))))` (DDPM, Appendix B).
+#[derive(Module, Debug)]
+pub struct ResnetBlock {
+    /// Before the first convolution.
+    pub norm1: GroupNorm,
+    /// [outputs, inputs, 3, 3].
+    pub conv1: Conv2d,
+    /// From the time embedding to one bias a channel.
+    pub time_emb_proj: Linear,
+    /// Before the second convolution.
+    pub norm2: GroupNorm,
+    /// [outputs, outputs, 3, 3].
+    pub conv2: Conv2d,
+    /// 1x1, where the number of channels changes.
+    pub conv_shortcut: Option<Conv2d>,
+    #[module(skip)]
+    dropout: Dropout,
+    #[module(skip)]
+    output_scale: f64,
+}
+
+impl ResnetBlock {
+    /// The second convolution starts at zero, so a fresh block passes its input on.
+    pub fn new(init: &mut Init, config: ResnetBlockConfig) -> Self {
+        let ResnetBlockConfig { inputs, outputs, groups, eps, .. } = config;
+        let shortcut = inputs != outputs;
+        Self {
+            norm1: GroupNorm::new(init, inputs, groups, eps),
+            conv1: Conv2d::new(init, [inputs, outputs], 3, 1, Padding::all(1)),
+            time_emb_proj: Linear::new(init, config.time_dim, outputs),
+            norm2: GroupNorm::new(init, outputs, groups, eps),
+            conv2: Conv2d::zeros(init, [outputs, outputs], 3),
+            conv_shortcut: shortcut
+                .then(|| Conv2d::new(init, [inputs, outputs], 1, 1, Padding::default())),
+            dropout: Dropout::new(config.dropout),
+            output_scale: config.output_scale,
+        }
+    }
+
+    /// `time` is the embedding after its SiLU, which all blocks share.
+    ///
+    /// # Shapes
+    /// `x` [N, inputs, H, W], `time` [N, time_dim], result [N, outputs, H, W].
+    pub fn forward(&self, x: Tensor<4>, time: Tensor<2>, pass: &mut Pass) -> Tensor<4> {
+        let h = self.conv1.forward(self.norm1.forward(x.clone(), Activation::Silu));
+        let time = self.time_emb_proj.forward(time);
+        let [n, c] = time.dims();
+        let h = h + time.reshape([n, c, 1, 1]);
+        let h = self.dropout.forward(self.norm2.forward(h, Activation::Silu), pass);
+        let h = self.conv2.forward(h);
+        let x = match &self.conv_shortcut {
+            Some(conv) => conv.forward(x),
+            None => x,
+        };
+        match self.output_scale {
+            1.0 => x + h,
+            scale => (x + h) / scale,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Discrete noise schedules.
+
+use crate::{NoiseLevel, Posterior};
+use serde::{Deserialize, Serialize};
+
+/// The shape of `beta_t`, the variance that forward step `t` adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BetaSchedule {
+    /// `beta` rises evenly from `beta_start` to `beta_end` (DDPM, section 4).
+    #[default]
+    Linear,
+    /// `sqrt(beta)` rises evenly (latent diffusion; `scaled_linear` in diffusers).
+    #[serde(alias = "scaled_linear")]
+    ScaledLinear,
+    /// `alpha_bar(t) = cos^2((t/T + 0.008) / 1.008 * pi/2)`, `beta` clipped at 0.999
+    /// (Improved DDPM, Eq. 17; `squaredcos_cap_v2` in diffusers). It has no end points to set.
+    #[serde(alias = "squaredcos_cap_v2")]
+    Cosine,
+}
+
+/// A schedule that cannot be.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ScheduleError {
+    /// There has to be at least one timestep.
+    #[error("timesteps: expected at least 1, found {0}")]
+    NoTimesteps(usize),
+    /// A beta is a variance and takes less than everything.
+    #[error("{name}: expected a number above 0 and below 1, found {found}")]
+    Beta {
+        /// Which of the two.
+        name: &'static str,
+        /// What was given.
+        found: f64,
+    },
+    /// A trained table has one beta for every timestep.
+    #[error("trained_betas[{index}]: expected a number above 0 and at most 1, found {found}")]
+    TrainedBeta {
+        /// Where.
+        index: usize,
+        /// What was given.
+        found: f64,
+    },
+}
+
+/// A discrete variance-preserving process: one noise level for every training timestep.
+///
+/// `x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps` with
+/// `alpha_bar_t = prod_{i<=t} (1 - beta_i)` (DDPM, Eq. 4). Timesteps count from 0.
+///
+/// ```
+/// use sumi_process::{BetaSchedule, Schedule};
+/// let ddpm = Schedule::new(BetaSchedule::Linear, 1000, 1e-4, 0.02)?;
+/// assert!((ddpm.alpha_bar(999) - 4.03582976538e-5).abs() < 1e-15);
+/// # Ok::<(), sumi_process::ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    betas: Vec<f64>,
+    alpha_bars: Vec<f64>,
+}
+
+impl Schedule {
+    /// A schedule of `timesteps` betas; `beta_start` and `beta_end` are not used by
+    /// [`BetaSchedule::Cosine`].
+    ///
+    /// # Errors
+    /// No timesteps, or an end point outside (0, 1).
+    pub fn new(
+        shape: BetaSchedule,
+        timesteps: usize,
+        beta_start: f64,
+        beta_end: f64,
+    ) -> Result<Self, ScheduleError> {
+        for (name, found) in [("beta_start", beta_start), ("beta_end", beta_end)] {
+            if !(found > 0.0 && found < 1.0) {
+                return Err(ScheduleError::Beta { name, found });
+            }
+        }
+        let t_max = timesteps as f64;
+        let betas = match shape {
+            BetaSchedule::Linear => linspace(beta_start, beta_end, timesteps),
+            BetaSchedule::ScaledLinear => linspace(beta_start.sqrt(), beta_end.sqrt(), timesteps)
+                .into_iter()
+                .map(|root| root * root)
+                .collect(),
+            BetaSchedule::Cosine => (0..timesteps)
+                .map(|t| {
+                    let (t, next) = (t as f64 / t_max, (t + 1) as f64 / t_max);
+                    (1.0 - cosine_alpha_bar(next) / cosine_alpha_bar(t)).min(0.999)
+                })
+                .collect(),
+        };
+        Self::from_betas(betas)
+    }
+
+    /// A schedule from a table of betas.
+    ///
+    /// # Errors
+    /// An empty table, or a beta outside (0, 1].
+    pub fn from_betas(betas: Vec<f64>) -> Result<Self, ScheduleError> {
+        if betas.is_empty() {
+            return Err(ScheduleError::NoTimesteps(0));
+        }
+        if let Some((index, &found)) =
+            betas.iter().enumerate().find(|&(_, &beta)| !(beta > 0.0 && beta <= 1.0))
+        {
+            return Err(ScheduleError::TrainedBeta { index, found });
+        }
+        let mut product = 1.0;
+        let alpha_bars = betas
+            .iter()
+            .map(|beta| {
+                product *= 1.0 - beta;
+                product
+            })
+            .collect();
+        Ok(Self { betas, alpha_bars })
+    }
+
+    /// `T`, how many timesteps there are.
+    pub fn timesteps(&self) -> usize {
+        self.betas.len()
+    }
+
+    /// All `beta_t`.
+    pub fn betas(&self) -> &[f64] {
+        &self.betas
+    }
+
+    /// All `alpha_bar_t`.
+    pub fn alpha_bars(&self) -> &[f64] {
+        &self.alpha_bars
+    }
+
+    /// `alpha_bar_t`; past the last timestep it is the last one's.
+    pub fn alpha_bar(&self, timestep: usize) -> f64 {
+        self.alpha_bars[timestep.min(self.timesteps() - 1)]
+    }
+
+    /// The noise level of a timestep.
+    pub fn level(&self, timestep: usize) -> NoiseLevel {
+        NoiseLevel::variance_preserving(self.alpha_bar(timestep))
+    }
+
+    /// The posterior `q(x_{t-1} | x_t, x_0)`; before timestep 0 there is no noise.
+    pub fn posterior(&self, timestep: usize) -> Posterior {
+        let previous = match timestep {
+            0 => NoiseLevel::CLEAN,
+            t => self.level(t - 1),
+        };
+        Posterior::between(self.level(timestep), previous)
+    }
+
+    /// The timestep whose level is `level`: a whole number for a level of the table, between two
+    /// by linear interpolation of the log signal-to-noise ratio, and clamped to `[0, T - 1]`.
+    ///
+    /// This is how a network that was trained on timesteps is asked about a noise level.
+    pub fn timestep_of(&self, level: NoiseLevel) -> f64 {
+        let log_snr = level.log_snr();
+        let last = self.timesteps() - 1;
+        // Log signal-to-noise falls with t: find the first timestep that is at least as noisy.
+        let upper = self
+            .alpha_bars
+            .partition_point(|&a| NoiseLevel::variance_preserving(a).log_snr() > log_snr);
+        if upper == 0 {
+            return 0.0;
+        }
+        if upper > last {
+            return last as f64;
+        }
+        let (low, high) = (self.level(upper - 1).log_snr(), self.level(upper).log_snr());
+        upper as f64 - (log_snr - high) / (low - high)
+    }
+}
+
+/// `n` numbers from `start` to `end`, both included; a single one is `start`.
+fn linspace(start: f64, end: f64, n: usize) -> Vec<f64> {
+    let steps = n.saturating_sub(1).max(1) as f64;
+    (0..n).map(|i| start + (end - start) * (i as f64 / steps)).collect()
+}
+
+fn cosine_alpha_bar(t: f64) -> f64 {
+    ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(actual: f64, expected: f64, digits: i32) {
+        // The references are printed to so many significant digits: half a unit of the last.
+        let bound = expected.abs() * 10f64.powi(1 - digits);
+        assert!((actual - expected).abs() <= bound, "{actual:e} is not {expected:e}");
+    }
+
+    #[test]
+    fn ddpm_table() {
+        let s = Schedule::new(BetaSchedule::Linear, 1000, 1e-4, 0.02).unwrap();
+        close(s.alpha_bar(0), 0.9999, 15);
+        close(s.alpha_bar(499), 0.0785872428818, 12);
+        close(s.alpha_bar(999), 4.03582976538e-5, 12);
+        let p = s.posterior(1);
+        close(p.variance, 5.4531876613e-5, 11);
+        close(p.coef_x0, 0.54529149951, 11);
+        close(p.coef_xt, 0.454708498991, 12);
+        let p = s.posterior(999);
+        close(p.variance, 0.0199999835266, 12);
+        close(p.coef_x0, 1.28351487172e-4, 12);
+        close(p.coef_xt, 0.989948678268, 12);
+        close(p.forward_variance, 0.02, 12);
+    }
+
+    #[test]
+    fn cosine_and_scaled_linear_tables() {
+        let s = Schedule::new(BetaSchedule::Cosine, 1000, 1e-4, 0.02).unwrap();
+        close(s.betas()[0], 4.1284224822e-5, 11);
+        close(s.alpha_bar(499), 0.493843590441, 12);
+        close(s.alpha_bar(999), 2.4288e-9, 5);
+        assert_eq!(s.betas()[999], 0.999);
+        let s = Schedule::new(BetaSchedule::Cosine, 4000, 1e-4, 0.02).unwrap();
+        close(s.betas()[0], 9.86581881368e-6, 12);
+        let s = Schedule::new(BetaSchedule::ScaledLinear, 1000, 0.00085, 0.012).unwrap();
+        close(s.alpha_bar(0), 0.99915, 12);
+        close(s.alpha_bar(499), 0.277669650456, 12);
+        close(s.alpha_bar(999), 0.00466009851308, 12);
+        let sigma = |t| 1.0 / s.level(t).snr().sqrt();
+        close(sigma(0), 0.0291671582, 9);
+        close(sigma(999), 14.6146412293, 12);
+    }
+
+    #[test]
+    fn levels_fall_and_are_found_again() {
+        for shape in [BetaSchedule::Linear, BetaSchedule::ScaledLinear, BetaSchedule::Cosine] {
+            for timesteps in [1, 2, 10, 1000] {
+                let s = Schedule::new(shape, timesteps, 1e-4, 0.02).unwrap();
+                assert!(s.alpha_bars().windows(2).all(|w| w[1] < w[0]));
+                for t in 0..timesteps {
+                    assert_eq!(s.timestep_of(s.level(t)), t as f64);
+                }
+            }
+        }
+        let s = Schedule::new(BetaSchedule::Linear, 1000, 1e-4, 0.02).unwrap();
+        assert_eq!(s.timestep_of(NoiseLevel::CLEAN), 0.0);
+        assert_eq!(s.timestep_of(NoiseLevel { alpha: 0.0, sigma: 1.0 }), 999.0);
+        let between = s.timestep_of(NoiseLevel::variance_preserving(0.5));
+        assert!(between.fract() > 0.0 && s.alpha_bar(between as usize) > 0.5);
+    }
+
+    #[test]
+    fn impossible_schedules_are_refused() {
+        let linear = BetaSchedule::Linear;
+        assert_eq!(
+            Schedule::new(linear, 0, 1e-4, 0.02).unwrap_err(),
+            ScheduleError::NoTimesteps(0)
+        );
+        for (start, end) in [(0.0, 0.02), (1e-4, 1.0), (f64::NAN, 0.02), (-1.0, 0.02)] {
+            assert!(matches!(
+                Schedule::new(linear, 10, start, end).unwrap_err(),
+                ScheduleError::Beta { .. }
+            ));
+        }
+        assert!(Schedule::from_betas(vec![0.1, f64::NAN]).is_err());
+    }
+}

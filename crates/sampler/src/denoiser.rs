@@ -1,0 +1,74 @@
+//! The one contract between samplers and networks.
+
+use crate::{SamplerError, State};
+use sumi_process::NoiseLevel;
+
+/// What a denoiser says about `x_t`.
+#[derive(Clone, Debug)]
+pub struct Denoised<S> {
+    /// The posterior mean `E[x_0 | x_t]`, after any clipping.
+    pub x0: S,
+    /// The noise direction as the network sees it. Clipping `x0` leaves it alone, as in DDIM's
+    /// own code, so the two agree with `x_t = alpha x_0 + sigma eps` only while nothing is clipped.
+    pub eps: S,
+}
+
+impl<S: State> Denoised<S> {
+    /// From the posterior mean alone, `eps = (x_t - alpha x_0) / sigma`.
+    pub fn from_x0(x_t: &S, level: NoiseLevel, x0: S) -> Self {
+        let eps = x_t.combine(1.0 / level.sigma, &x0, -level.alpha / level.sigma);
+        Self { x0, eps }
+    }
+}
+
+/// Says what the clean data behind a noisy state probably is.
+///
+/// Everything a sampler meets is one of these; guidance, inpainting and clipping are denoisers
+/// wrapped around a denoiser.
+pub trait Denoiser<S> {
+    /// `E[x_0 | x_t]` at one noise level for the whole batch.
+    ///
+    /// # Errors
+    /// What the network behind it reports.
+    fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError>;
+}
+
+/// How the estimate of `x_0` is held in range.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Limit {
+    /// Not at all.
+    #[default]
+    None,
+    /// Clamped to `[-range, range]`.
+    Clip {
+        /// Half the width of the range.
+        range: f64,
+    },
+    /// Dynamic thresholding, see [`State::threshold`].
+    Threshold {
+        /// Which quantile of the absolute values.
+        quantile: f64,
+        /// The most that the quantile may be.
+        max: f64,
+    },
+}
+
+/// A denoiser whose estimate of `x_0` is held in range.
+pub struct Clip<D> {
+    /// The denoiser inside.
+    pub inner: D,
+    /// How it is held.
+    pub limit: Limit,
+}
+
+impl<S: State, D: Denoiser<S>> Denoiser<S> for Clip<D> {
+    fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError> {
+        let Denoised { x0, eps } = self.inner.denoise(x_t, level)?;
+        let x0 = match self.limit {
+            Limit::None => x0,
+            Limit::Clip { range } => x0.clamp(range),
+            Limit::Threshold { quantile, max } => x0.threshold(quantile, max),
+        };
+        Ok(Denoised { x0, eps })
+    }
+}

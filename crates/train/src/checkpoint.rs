@@ -1,0 +1,215 @@
+//! Checkpoints: a diffusers folder with the averaged weights, and the trainer's state beside it.
+//!
+//! ```text
+//! OUT/latest                          the name of the newest checkpoint
+//! OUT/checkpoint-0001000/             opens in diffusers
+//!     trainer/weights.safetensors     the weights that are being trained
+//!     trainer/optimizer.safetensors   exp_avg.NAME and exp_avg_sq.NAME
+//!     trainer/state.json              step, loader position, log window
+//! ```
+//!
+//! A checkpoint is written under a temporary name, synced and renamed, the run folder is synced,
+//! `latest` is replaced, and only then do older checkpoints go: whenever the process dies, the
+//! newest one that `latest` names is whole.
+
+use crate::{AdamW, Ema, Moments, TrainError, Trainer};
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use sumi_data::Position;
+use sumi_formats::{FormatError, TensorMap, atomic, safetensors};
+use sumi_model::{Model, ModelError, write_tensors};
+use sumi_nn::{LoadError, NamedParameter, parameters, with_values};
+
+const PREFIX: &str = "checkpoint-";
+const TEMPORARY: &str = ".tmp-checkpoint-";
+
+/// `trainer/state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Steps taken.
+    pub step: u64,
+    /// Where the next batch starts.
+    pub position: Position,
+    /// The seed that every random stream is derived from, together with the step.
+    pub seed: u64,
+    /// The sum of the losses since the last record of the log.
+    pub window_loss: f64,
+    /// How many losses that are.
+    pub window_steps: u64,
+    /// Time spent training so far.
+    pub train_secs: f64,
+}
+
+/// Writes a checkpoint of `trainer` into the run folder `out` and returns its folder. One that is
+/// there already is left as it is.
+///
+/// # Errors
+/// A folder that cannot be written; the older checkpoints are then still there.
+pub fn save(
+    trainer: &Trainer,
+    out: &Path,
+    state: &State,
+    keep: usize,
+) -> Result<PathBuf, TrainError> {
+    let name = format!("{PREFIX}{:07}", trainer.step);
+    let folder = out.join(&name);
+    if !folder.is_dir() {
+        let temporary = out.join(format!("{TEMPORARY}{:07}", trainer.step));
+        remove_folder(&temporary)?;
+        let written = write_files(trainer, &temporary, state).and_then(|()| {
+            std::fs::rename(&temporary, &folder)
+                .map_err(|source| io(&folder, "rename the checkpoint to", source))
+        });
+        if let Err(error) = written {
+            // Room for the next attempt; the first error is the one to report.
+            let _ = std::fs::remove_dir_all(&temporary);
+            return Err(error);
+        }
+        atomic::sync_folder(out)?;
+    }
+    atomic::write_bytes(&out.join("latest"), format!("{name}\n").as_bytes())?;
+    prune(out, &name, keep)?;
+    Ok(folder)
+}
+
+fn write_files(trainer: &Trainer, folder: &Path, state: &State) -> Result<(), TrainError> {
+    create_folder(&folder.join("trainer"))?;
+    Model::write_configs(folder, &trainer.unet_config, &trainer.scheduler(), &trainer.card())?;
+    let raw = parameters(&trainer.unet);
+    let renamed = |prefix: &str, values: Vec<&Tensor<1>>| -> Vec<NamedParameter> {
+        raw.iter()
+            .zip(values)
+            .map(|(p, values)| NamedParameter {
+                name: format!("{prefix}{}", p.name),
+                shape: p.shape.clone(),
+                values: values.clone(),
+            })
+            .collect()
+    };
+    let averages = renamed("", trainer.ema.averages().iter().collect());
+    write_tensors(&Model::weights_path(folder), &averages, &[])?;
+    write_tensors(&folder.join("trainer/weights.safetensors"), &raw, &[])?;
+    let moments = trainer.optimizer.moments();
+    let mut optimizer = renamed("exp_avg.", moments.iter().map(|m| &m.exp_avg).collect());
+    optimizer.extend(renamed("exp_avg_sq.", moments.iter().map(|m| &m.exp_avg_sq).collect()));
+    write_tensors(&folder.join("trainer/optimizer.safetensors"), &optimizer, &[])?;
+    // Strings and finite numbers only, which always serialise.
+    let state = serde_json::to_vec_pretty(state).unwrap_or_default();
+    atomic::write_bytes(&folder.join("trainer/state.json"), &state)?;
+    for part in ["unet", "scheduler", "trainer", ""] {
+        atomic::sync_folder(&folder.join(part))?;
+    }
+    Ok(())
+}
+
+/// Removes all but the newest `keep` checkpoints, and what an interrupted write left.
+fn prune(out: &Path, latest: &str, keep: usize) -> Result<(), TrainError> {
+    let entries = std::fs::read_dir(out).map_err(|source| io(out, "list the folder", source))?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let (mut checkpoints, mut leftovers) = (Vec::new(), Vec::new());
+    for name in names {
+        match name.strip_prefix(PREFIX).map(str::parse::<u64>) {
+            Some(Ok(step)) if name != latest => checkpoints.push((step, name)),
+            _ if name.starts_with(TEMPORARY) => leftovers.push(name),
+            _ => {}
+        }
+    }
+    checkpoints.sort_unstable();
+    let surplus = (checkpoints.len() + 1).saturating_sub(keep);
+    let old = checkpoints.into_iter().take(surplus).map(|(_, name)| name);
+    old.chain(leftovers).try_for_each(|name| remove_folder(&out.join(name)))
+}
+
+/// Brings `trainer` to where the newest checkpoint of `out` left off; `None` where there is none.
+///
+/// # Errors
+/// A checkpoint that is broken or belongs to another network.
+pub fn resume(trainer: &mut Trainer, out: &Path) -> Result<Option<State>, TrainError> {
+    if !out.join("latest").is_file() {
+        return Ok(None);
+    }
+    let folder = sumi_model::resolve(out)?;
+    let state_path = folder.join("trainer/state.json");
+    let text = std::fs::read(&state_path).map_err(|e| io(&state_path, "open the file", e))?;
+    let state: State = serde_json::from_slice(&text).map_err(|error| ModelError::Config {
+        path: state_path,
+        message: error.to_string(),
+    })?;
+
+    let layout = parameters(&trainer.unet);
+    let device = trainer.device().clone().inner();
+    let read = |path: PathBuf, prefixes: &[&str]| -> Result<Vec<Vec<Tensor<1>>>, TrainError> {
+        let mut tensors = by_name(safetensors::read(&path)?)?;
+        let mut take = |prefix: &str| {
+            layout
+                .iter()
+                .map(|p| take_flat(&mut tensors, &format!("{prefix}{}", p.name), &p.shape, &device))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|source| ModelError::Weights { path: path.clone(), source })
+        };
+        Ok(prefixes.iter().map(|prefix| take(prefix)).collect::<Result<Vec<_>, _>>()?)
+    };
+    let averages = read(Model::weights_path(&folder), &[""])?.remove(0);
+    let weights = read(folder.join("trainer/weights.safetensors"), &[""])?.remove(0);
+    let mut moments =
+        read(folder.join("trainer/optimizer.safetensors"), &["exp_avg.", "exp_avg_sq."])?;
+    let exp_avg_sq = moments.pop().unwrap_or_default();
+    let exp_avg = moments.pop().unwrap_or_default();
+    let moments = exp_avg
+        .into_iter()
+        .zip(exp_avg_sq)
+        .map(|(exp_avg, exp_avg_sq)| Moments { exp_avg, exp_avg_sq })
+        .collect();
+
+    trainer.unet = with_values(trainer.unet.clone(), weights);
+    trainer.optimizer = AdamW::from_moments(trainer.config.train.adamw, moments);
+    trainer.ema = Ema::new(trainer.config.train.ema_decay, averages);
+    trainer.loader.seek(state.position)?;
+    trainer.step = state.step;
+    Ok(Some(state))
+}
+
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+fn by_name(map: TensorMap) -> Result<Tensors, FormatError> {
+    let tensors = map.tensors.into_iter();
+    tensors.map(|t| Ok((t.name.clone(), (t.shape.clone(), t.to_f32()?)))).collect()
+}
+
+fn take_flat(
+    tensors: &mut Tensors,
+    name: &str,
+    shape: &[usize],
+    device: &burn::tensor::Device,
+) -> Result<Tensor<1>, LoadError> {
+    match tensors.remove(name) {
+        None => Err(LoadError::Missing { name: name.into(), shape: shape.into() }),
+        Some((found, _)) if found != shape => {
+            Err(LoadError::Shape { name: name.into(), expected: shape.into(), found })
+        }
+        Some((_, values)) => {
+            let elements = values.len();
+            Ok(Tensor::from_data(TensorData::new(values, [elements]), device))
+        }
+    }
+}
+
+pub(crate) fn create_folder(path: &Path) -> Result<(), TrainError> {
+    std::fs::create_dir_all(path).map_err(|source| io(path, "create the folder", source))
+}
+
+fn remove_folder(path: &Path) -> Result<(), TrainError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io(path, "remove the folder", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn io(path: &Path, action: &'static str, source: std::io::Error) -> TrainError {
+    FormatError::Io { path: path.into(), action, source }.into()
+}

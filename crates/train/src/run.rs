@@ -1,0 +1,239 @@
+//! The training loop.
+
+use crate::checkpoint::{self, State};
+use crate::log::Log;
+use crate::{Record, RunConfig, StepReport, TrainError, Trainer};
+use burn::tensor::Device;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use sumi_data::Pictures;
+use sumi_formats::atomic;
+use sumi_model::{Classes, Generator, Plan, Request, SamplerChoice};
+use sumi_pictures::{GridOptions, Picture};
+
+/// Where a run leaves its files, and how it goes on.
+pub struct RunOptions<'a> {
+    /// The run folder.
+    pub out: &'a Path,
+    /// Whether to go on from its newest checkpoint.
+    pub resume: bool,
+    /// Asked at every step; `true` ends the run with a checkpoint.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// What happens in a run.
+pub enum Event<'a> {
+    /// It starts, or goes on from a checkpoint.
+    Start {
+        /// Steps taken before.
+        step: u64,
+        /// Steps in all.
+        steps: u64,
+        /// Parameters of the network.
+        parameters: usize,
+    },
+    /// A step was taken.
+    Step(StepReport),
+    /// A line was logged.
+    Record(Record),
+    /// A checkpoint was written.
+    Checkpoint(&'a Path),
+    /// A sheet of samples was drawn.
+    Samples(&'a Path),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Whether all steps were taken.
+    pub finished: bool,
+    /// Steps taken in all.
+    pub step: u64,
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+    /// Time spent training, over all resumptions.
+    pub train_secs: f64,
+}
+
+/// Trains a network on `pictures` as `config` says, and leaves it in the run folder.
+///
+/// # Errors
+/// A configuration that does not fit; a folder that already holds a run, or another run than the
+/// one to resume; a file that cannot be written; a loss that is not finite.
+pub fn run(
+    config: &RunConfig,
+    pictures: &Pictures,
+    device: &Device,
+    options: &RunOptions,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Outcome, TrainError> {
+    let mut trainer = Trainer::new(config.clone(), pictures, device)?;
+    open_folder(config, options)?;
+    let state = match options.resume {
+        true => checkpoint::resume(&mut trainer, options.out)?.unwrap_or_default(),
+        false => State::default(),
+    };
+    let (steps, parameters) = (config.train.steps, trainer.parameter_count());
+    observe(Event::Start { step: trainer.step, steps, parameters });
+    let mut clock = Clock::new(state.clone());
+    let mut log = Log::open(options.out, &state)?;
+
+    let mut last = None;
+    while trainer.step < steps && !(options.stop)() {
+        let report = trainer.step()?;
+        clock.add(&report);
+        observe(Event::Step(report));
+        let due = |every: u64| every > 0 && (report.step % every == 0 || report.step == steps);
+        if due(config.train.log_every) {
+            let record = clock.record(&report, config.train.batch_size);
+            log.write(&record)?;
+            observe(Event::Record(record));
+        }
+        if due(config.sample.every) {
+            let path = draw_samples(&trainer, options.out, &mut log)?;
+            observe(Event::Samples(&path));
+        }
+        if due(config.train.checkpoint_every) {
+            last = Some(save(&trainer, &clock, options.out, &mut log)?);
+            observe(Event::Checkpoint(&options.out.join("latest")));
+        }
+    }
+    let finished = trainer.step >= steps;
+    let checkpoint = match last {
+        Some((step, path)) if step == trainer.step => path,
+        _ => save(&trainer, &clock, options.out, &mut log)?.1,
+    };
+    Ok(Outcome { finished, step: trainer.step, checkpoint, train_secs: clock.train_secs() })
+}
+
+/// Makes the run folder ready, or refuses one that holds another run.
+fn open_folder(config: &RunConfig, options: &RunOptions) -> Result<(), TrainError> {
+    let path = options.out.join("config.toml");
+    let refuse = |expected: &str, found: String| {
+        Err(TrainError::Folder { path: options.out.into(), expected: expected.into(), found })
+    };
+    if path.is_file() {
+        if !options.resume {
+            return refuse(
+                "a new folder",
+                "a run; add --resume to go on with it, or name another --out".into(),
+            );
+        }
+        let before = RunConfig::read(&path, &[])?;
+        if let Some(key) = different(&before, config) {
+            return refuse("the same run to resume", format!("another {key} in its config.toml"));
+        }
+    }
+    checkpoint::create_folder(&options.out.join("samples"))?;
+    Ok(atomic::write_bytes(&path, config.to_toml()?.as_bytes())?)
+}
+
+/// The first part in which two configurations are not the same run. How long it goes on and how
+/// often it reports may change.
+fn different(before: &RunConfig, now: &RunConfig) -> Option<&'static str> {
+    let parts = [
+        ("[data]", before.data != now.data),
+        ("[process]", before.process != now.process),
+        ("[network]", before.network != now.network),
+        ("train.seed", before.train.seed != now.train.seed),
+        ("train.batch_size", before.train.batch_size != now.train.batch_size),
+        ("train.adamw", before.train.adamw != now.train.adamw),
+    ];
+    parts.into_iter().find(|(_, differs)| *differs).map(|(part, _)| part)
+}
+
+/// Writes a checkpoint, the log first, so that no checkpoint is ahead of its log.
+fn save(
+    trainer: &Trainer,
+    clock: &Clock,
+    out: &Path,
+    log: &mut Log,
+) -> Result<(u64, PathBuf), TrainError> {
+    log.sync()?;
+    let state = State {
+        step: trainer.step,
+        position: trainer.position(),
+        seed: trainer.config.train.seed,
+        train_secs: clock.train_secs(),
+        ..clock.state.clone()
+    };
+    let keep = trainer.config.train.keep_checkpoints;
+    Ok((trainer.step, checkpoint::save(trainer, out, &state, keep)?))
+}
+
+/// Draws a sheet of samples with the averaged weights.
+fn draw_samples(trainer: &Trainer, out: &Path, log: &mut Log) -> Result<PathBuf, TrainError> {
+    let sample = &trainer.config.sample;
+    let model = trainer.averaged_model();
+    let choice = SamplerChoice {
+        kind: Some(sample.sampler),
+        steps: Some(sample.steps),
+        eta: None,
+    };
+    let plan = Plan::new(&model.scheduler, choice)?;
+    let request = Request {
+        count: sample.count,
+        batch: trainer.config.train.batch_size,
+        seed: sample.seed,
+        classes: Classes::All,
+        noise: None,
+    };
+    let mut generator = Generator::new(&model, &plan, request)?;
+    let [c, h, w] = generator.dims();
+    let mut pictures = Vec::with_capacity(sample.count);
+    while let Some(batch) = generator.next_batch(&mut ())? {
+        for values in batch.samples.chunks(c * h * w) {
+            pictures.push(Picture::from_unit_range(values, c, h, w)?);
+        }
+    }
+    let columns = match model.unet.classes() {
+        Some(classes) => classes,
+        None => (sample.count as f64).sqrt().ceil() as usize,
+    };
+    let scale = (64 / h.max(1)).clamp(1, 4);
+    let sheet = GridOptions { columns, scale, ..GridOptions::default() }.draw(&pictures)?;
+    let png = sheet.png_bytes();
+    let path = out.join(format!("samples/step-{:07}.png", trainer.step));
+    atomic::write_bytes(&path, &png)?;
+    log.image(trainer.step, "samples", &png)?;
+    Ok(path)
+}
+
+/// Keeps the time and the losses since the last record.
+struct Clock {
+    state: State,
+    started: Instant,
+    window_started: Instant,
+}
+
+impl Clock {
+    fn new(state: State) -> Self {
+        let now = Instant::now();
+        Self { state, started: now, window_started: now }
+    }
+
+    fn train_secs(&self) -> f64 {
+        self.state.train_secs + self.started.elapsed().as_secs_f64()
+    }
+
+    fn add(&mut self, report: &StepReport) {
+        self.state.window_loss += report.loss;
+        self.state.window_steps += 1;
+    }
+
+    fn record(&mut self, report: &StepReport, batch_size: usize) -> Record {
+        let steps = self.state.window_steps.max(1) as f64;
+        let loss = self.state.window_loss / steps;
+        let secs = self.window_started.elapsed().as_secs_f64();
+        self.window_started = Instant::now();
+        (self.state.window_loss, self.state.window_steps) = (0.0, 0);
+        Record {
+            step: report.step,
+            loss,
+            gradient_norm: report.gradient_norm,
+            learning_rate: report.learning_rate,
+            images_per_sec: steps * batch_size as f64 / secs.max(1e-9),
+            train_secs: self.train_secs(),
+        }
+    }
+}
