@@ -1,2 +1,59 @@
-//! The sumi command.
-fn main() {}
+//! The `sumi` command: arguments, progress, pictures and reports. The mathematics is elsewhere.
+
+mod args;
+mod demo;
+mod device;
+mod error;
+mod inspect;
+mod progress;
+mod sample;
+mod schedule;
+mod signals;
+mod train;
+
+use args::{Args, Command};
+use clap::Parser;
+use error::CliError;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    quiet_panics();
+    let outcome = std::panic::catch_unwind(|| run(args));
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+        // The hook has said what there is to say.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(args: Args) -> Result<(), CliError> {
+    if let Some(threads) = args.threads {
+        sumi_kernels::set_threads(threads).map_err(|error| CliError::Usage(error.to_string()))?;
+    }
+    match args.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Sample(args) => sample::run(&args),
+        Command::Schedule(args) => schedule::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    }
+}
+
+/// A panic is a bug: one sentence on it, and where it is, instead of a backtrace.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let what = info.payload();
+        let what = what
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| what.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line()));
+        eprintln!("error: this is a bug in sumi: {what}{}", place.unwrap_or_default());
+    }));
+}

@@ -69,11 +69,7 @@ const MAX_SIZE_PX: usize = 4_096;
 impl DataConfig {
     /// The embedded digits, a fifth of them held out.
     pub fn digits() -> Self {
-        Self {
-            source: Source::Digits,
-            flip: false,
-            held_out_fraction: 0.2,
-        }
+        Self { source: Source::Digits, flip: false, held_out_fraction: 0.2 }
     }
 
     /// Takes relative paths to be relative to `folder`.
@@ -93,27 +89,15 @@ impl DataConfig {
     pub(crate) fn check(&self) -> Result<()> {
         if !(0.0..1.0).contains(&self.held_out_fraction) {
             let expected = "at least 0 and below 1";
-            return Err(DataError::value(
-                "held_out_fraction",
-                expected,
-                self.held_out_fraction,
-            ));
+            return Err(DataError::value("held_out_fraction", expected, self.held_out_fraction));
         }
         let (size_px, channels) = match &self.source {
             Source::Idx { image_size_px, .. } => (*image_size_px, 1),
-            Source::Folder {
-                image_size_px,
-                channels,
-                ..
-            } => (Some(*image_size_px), *channels),
+            Source::Folder { image_size_px, channels, .. } => (Some(*image_size_px), *channels),
             Source::Digits | Source::Cifar10 { .. } => (None, 3),
         };
         if let Some(size_px) = size_px.filter(|size_px| !(1..=MAX_SIZE_PX).contains(size_px)) {
-            return Err(DataError::value(
-                "image_size_px",
-                format!("1 to {MAX_SIZE_PX}"),
-                size_px,
-            ));
+            return Err(DataError::value("image_size_px", format!("1 to {MAX_SIZE_PX}"), size_px));
         }
         if ![1, 3].contains(&channels) {
             return Err(DataError::value("channels", "1 or 3", channels));
@@ -201,10 +185,7 @@ impl Flat {
             ("fit", self.fit.is_some()),
         ];
         let keys = self.kind.keys();
-        match given
-            .iter()
-            .find(|(key, given)| *given && !keys.contains(key))
-        {
+        match given.iter().find(|(key, given)| *given && !keys.contains(key)) {
             None => Ok(()),
             Some((key, _)) => {
                 let known = [keys, &["flip", "held_out_fraction"]].concat().join("`, `");
@@ -219,10 +200,7 @@ impl Flat {
     /// A key that the kind cannot do without.
     fn need<T>(&self, key: &str, value: Option<T>) -> std::result::Result<T, String> {
         value.ok_or_else(|| {
-            format!(
-                "data.{key} is missing: kind = \"{}\" needs it",
-                self.kind.name()
-            )
+            format!("data.{key} is missing: kind = \"{}\" needs it", self.kind.name())
         })
     }
 }
@@ -246,9 +224,7 @@ impl TryFrom<Flat> for DataConfig {
                 channels: flat.channels.unwrap_or(3),
                 fit: flat.fit.unwrap_or(Fit::CentreCrop),
             },
-            Kind::Cifar10 => Source::Cifar10 {
-                path: flat.need("path", flat.path.clone())?,
-            },
+            Kind::Cifar10 => Source::Cifar10 { path: flat.need("path", flat.path.clone())? },
         };
         let default_held_out = if flat.kind == Kind::Digits { 0.2 } else { 0.0 };
         let config = Self {
@@ -267,40 +243,23 @@ impl From<DataConfig> for Flat {
     fn from(config: DataConfig) -> Self {
         let flat = match config.source {
             Source::Digits => Self::new(Kind::Digits),
-            Source::Idx {
-                images,
-                labels,
-                image_size_px,
-                fit,
-            } => Self {
+            Source::Idx { images, labels, image_size_px, fit } => Self {
                 images: Some(images),
                 labels,
                 image_size_px,
                 fit: Some(fit),
                 ..Self::new(Kind::Idx)
             },
-            Source::Folder {
-                path,
-                image_size_px,
-                channels,
-                fit,
-            } => Self {
+            Source::Folder { path, image_size_px, channels, fit } => Self {
                 path: Some(path),
                 image_size_px: Some(image_size_px),
                 channels: Some(channels),
                 fit: Some(fit),
                 ..Self::new(Kind::Folder)
             },
-            Source::Cifar10 { path } => Self {
-                path: Some(path),
-                ..Self::new(Kind::Cifar10)
-            },
+            Source::Cifar10 { path } => Self { path: Some(path), ..Self::new(Kind::Cifar10) },
         };
-        Self {
-            flip: config.flip,
-            held_out_fraction: Some(config.held_out_fraction),
-            ..flat
-        }
+        Self { flip: config.flip, held_out_fraction: Some(config.held_out_fraction), ..flat }
     }
 }
 
@@ -335,14 +294,8 @@ mod tests {
             ("path = \"p\"", "missing field `kind`"),
             ("kind = \"digit\"", "unknown variant `digit`"),
             ("kind = \"digits\"\npaht = 1", "unknown field `paht`"),
-            (
-                "kind = \"cifar10\"",
-                "data.path is missing: kind = \"cifar10\" needs it",
-            ),
-            (
-                "kind = \"folder\"\npath = \"p\"",
-                "data.image_size_px is missing",
-            ),
+            ("kind = \"cifar10\"", "data.path is missing: kind = \"cifar10\" needs it"),
+            ("kind = \"folder\"\npath = \"p\"", "data.image_size_px is missing"),
             (
                 "kind = \"folder\"\npath = \"p\"\nlabels = \"l\"",
                 "data.labels does not belong to kind = \"folder\", which knows `path`",

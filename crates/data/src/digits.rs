@@ -30,11 +30,7 @@ pub fn load() -> Pictures {
     ZlibDecoder::new(&include_bytes!("../assets/digits.bin")[..])
         .read_exact(&mut pixels)
         .expect("the embedded digits decode");
-    let labels = pixels
-        .split_off(PIXELS)
-        .into_iter()
-        .map(u32::from)
-        .collect();
+    let labels = pixels.split_off(PIXELS).into_iter().map(u32::from).collect();
     Pictures {
         height_px: SIZE_PX,
         width_px: SIZE_PX,
@@ -55,23 +51,11 @@ mod tests {
         let digits = load();
         digits.check().unwrap();
         assert_eq!(digits.len(), COUNT);
-        assert_eq!(
-            digits.class_counts(),
-            [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-        );
-        assert_eq!(
-            digits.pixels.iter().map(|&v| u64::from(v)).sum::<u64>(),
-            561_718
-        );
+        assert_eq!(digits.class_counts(), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+        assert_eq!(digits.pixels.iter().map(|&v| u64::from(v)).sum::<u64>(), 561_718);
         let mut checksum = flate2::Crc::new();
         checksum.update(&digits.pixels);
-        checksum.update(
-            &digits
-                .labels
-                .iter()
-                .map(|&label| label as u8)
-                .collect::<Vec<_>>(),
-        );
+        checksum.update(&digits.labels.iter().map(|&label| label as u8).collect::<Vec<_>>());
         assert_eq!(checksum.sum(), 0xb89d_aea8);
         // The first row of the first digit, a zero.
         assert_eq!(digits.picture(0)[..8], [0, 0, 5, 13, 9, 1, 0, 0]);

@@ -52,11 +52,7 @@ pub enum DataError {
 
 impl DataError {
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            action,
-            source,
-        }
+        Self::Io { path: path.to_owned(), action, source }
     }
 
     pub(crate) fn mismatch(
@@ -78,10 +74,6 @@ impl DataError {
         expected: impl Into<String>,
         found: impl ToString,
     ) -> Self {
-        Self::Value {
-            field,
-            expected: expected.into(),
-            found: found.to_string(),
-        }
+        Self::Value { field, expected: expected.into(), found: found.to_string() }
     }
 }

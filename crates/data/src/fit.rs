@@ -45,20 +45,13 @@ pub(crate) fn fit<P: Pixel<Subpixel = u8> + 'static>(
             imageops::replace(&mut padded, &picture, left.into(), top.into());
             Ok(padded)
         }
-        Fit::Stretch => Ok(imageops::resize(
-            &picture,
-            size,
-            size,
-            FilterType::CatmullRom,
-        )),
+        Fit::Stretch => Ok(imageops::resize(&picture, size, size, FilterType::CatmullRom)),
         Fit::CentreCrop => {
             // The longer side rounds to nearest, which cannot fall below the shorter one.
             let shorter = u64::from(width.min(height));
             let scaled = |side: u32| {
                 let side = (u64::from(side) * u64::from(size) + shorter / 2) / shorter;
-                u32::try_from(side)
-                    .ok()
-                    .filter(|&side| side <= MAX_SCALED_PX)
+                u32::try_from(side).ok().filter(|&side| side <= MAX_SCALED_PX)
             };
             let (Some(width), Some(height)) = (scaled(width), scaled(height)) else {
                 return Err("a picture less narrow than this one".to_owned());
@@ -86,15 +79,8 @@ mod tests {
     #[test]
     fn padding_centres_on_black() {
         let padded = fit(ramp(3, 2), 4, Fit::Pad).unwrap();
-        assert_eq!(
-            padded.as_raw()[..],
-            [0, 0, 0, 0, 0, 20, 40, 0, 0, 20, 40, 0, 0, 0, 0, 0]
-        );
-        assert!(
-            fit(ramp(5, 2), 4, Fit::Pad)
-                .unwrap_err()
-                .contains("at most 4 x 4")
-        );
+        assert_eq!(padded.as_raw()[..], [0, 0, 0, 0, 0, 20, 40, 0, 0, 20, 40, 0, 0, 0, 0, 0]);
+        assert!(fit(ramp(5, 2), 4, Fit::Pad).unwrap_err().contains("at most 4 x 4"));
     }
 
     #[test]
@@ -104,11 +90,7 @@ mod tests {
         let stretched = fit(ramp(10, 4), 4, Fit::Stretch).unwrap();
         assert_eq!(stretched.dimensions(), (4, 4));
         assert!(stretched.as_raw()[0] < 40 && stretched.as_raw()[3] > 140);
-        assert!(
-            fit(ramp(10, 4), 4, Fit::Exact)
-                .unwrap_err()
-                .contains("4 x 4")
-        );
+        assert!(fit(ramp(10, 4), 4, Fit::Exact).unwrap_err().contains("4 x 4"));
         assert!(fit(ramp(60_000, 1), 32, Fit::CentreCrop).is_err());
     }
 }

@@ -42,18 +42,9 @@ impl Loader {
     /// [`DataError::Value`] where there are no items.
     pub fn new(n: usize, seed: u64) -> Result<Self> {
         if n == 0 {
-            return Err(DataError::value(
-                "training pictures",
-                "at least one",
-                "none",
-            ));
+            return Err(DataError::value("training pictures", "at least one", "none"));
         }
-        Ok(Self {
-            seed,
-            epoch: 0,
-            index: 0,
-            order: epoch_order(n, seed, 0),
-        })
+        Ok(Self { seed, epoch: 0, index: 0, order: epoch_order(n, seed, 0) })
     }
 
     /// The next `batch` indices, going on into the next epoch where this one ends.
@@ -72,10 +63,7 @@ impl Loader {
 
     /// Where the loader stands; the index is always below the number of items.
     pub fn position(&self) -> Position {
-        Position {
-            epoch: self.epoch,
-            index: self.index as u64,
-        }
+        Position { epoch: self.epoch, index: self.index as u64 }
     }
 
     /// Goes to a position that [`Loader::position`] gave.
@@ -92,11 +80,7 @@ impl Loader {
             }
             _ => {
                 let expected = format!("below the {n} training pictures");
-                Err(DataError::value(
-                    "the loader's saved index",
-                    expected,
-                    position.index,
-                ))
+                Err(DataError::value("the loader's saved index", expected, position.index))
             }
         }
     }

@@ -58,10 +58,10 @@ impl Pictures {
 
     /// The pictures in order, each with its label.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Item<'_>> {
-        self.labels.iter().enumerate().map(|(index, &label)| Item {
-            pixels: self.picture(index),
-            label,
-        })
+        self.labels
+            .iter()
+            .enumerate()
+            .map(|(index, &label)| Item { pixels: self.picture(index), label })
     }
 
     /// The pictures at these indices, in their order.
@@ -96,9 +96,7 @@ impl Pictures {
     /// If `index` is not below [`Pictures::len`].
     pub fn scaled(&self, index: usize) -> impl ExactSizeIterator<Item = f32> + '_ {
         let white = f32::from(self.max_value);
-        self.picture(index)
-            .iter()
-            .map(move |&value| 2.0 * f32::from(value) / white - 1.0)
+        self.picture(index).iter().map(move |&value| 2.0 * f32::from(value) / white - 1.0)
     }
 
     /// Holds the sizes against one another.
@@ -120,18 +118,10 @@ impl Pictures {
         }
         let classes = self.class_names.len();
         if let Some(label) = self.labels.iter().find(|&&label| label as usize >= classes) {
-            return Err(DataError::value(
-                "labels",
-                format!("classes below {classes}"),
-                label,
-            ));
+            return Err(DataError::value("labels", format!("classes below {classes}"), label));
         }
         if let Some(value) = self.pixels.iter().find(|&&value| value > self.max_value) {
-            return Err(DataError::value(
-                "pixels",
-                format!("at most {}", self.max_value),
-                value,
-            ));
+            return Err(DataError::value("pixels", format!("at most {}", self.max_value), value));
         }
         Ok(())
     }

@@ -63,11 +63,8 @@ mod tests {
     fn splitmix64_gives_its_published_numbers() {
         let mut random = SplitMix64::new(1_234_567);
         let first: [u64; 3] = std::array::from_fn(|_| random.next());
-        let published = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-        ];
+        let published =
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!(first, published);
     }
 

@@ -3,8 +3,7 @@
 use crate::limits::{MAX_ARCHIVE_ENTRIES, expansion_limit};
 use crate::{FormatError, Result, source};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, Read, Seek};
 use std::path::{Path, PathBuf};
 use zip::CompressionMethod;
 use zip::read::{Config, ZipFileEntry};
@@ -20,30 +19,24 @@ pub(crate) enum Compression {
     Deflated,
 }
 
-pub(crate) struct Archive {
+pub(crate) struct Archive<R> {
     path: PathBuf,
     length: u64,
-    reader: BufReader<File>,
+    directory: ZipIterable<R>,
     names: Vec<String>,
     entries: HashMap<String, ZipFileEntry<'static>>,
 }
 
-impl Archive {
+impl<R: BufRead + Seek> Archive<R> {
     /// Opens an archive and reads its directory, but no entry's data.
-    pub fn open(path: &Path, allowed: Compression) -> Result<Self> {
-        let (reader, length) = source::open(path)?;
+    pub fn open(path: &Path, reader: R, length: u64, allowed: Compression) -> Result<Self> {
         let failed = |error| zip_error(path, "the zip directory", error);
         let mut directory = ZipIterable::try_new(reader, Config::default())
             .map_err(failed)?
             .enforce_header_consistency(true);
         if directory.len() > MAX_ARCHIVE_ENTRIES {
             let (limit, found) = (MAX_ARCHIVE_ENTRIES as u64, directory.len() as u64);
-            return Err(FormatError::too_large(
-                path,
-                "the number of zip entries",
-                limit,
-                found,
-            ));
+            return Err(FormatError::too_large(path, "the number of zip entries", limit, found));
         }
         let mut names = Vec::new();
         let mut entries = HashMap::new();
@@ -53,22 +46,10 @@ impl Archive {
             names.push(name.clone());
             if entries.insert(name, entry).is_some() {
                 let field = format!("zip entry `{}`", names[names.len() - 1]);
-                return Err(FormatError::malformed(
-                    path,
-                    &field,
-                    None,
-                    "one entry",
-                    "two",
-                ));
+                return Err(FormatError::malformed(path, &field, None, "one entry", "two"));
             }
         }
-        let archive = Self {
-            path: path.to_owned(),
-            length,
-            reader: source::open(path)?.0,
-            names,
-            entries,
-        };
+        let archive = Self { path: path.to_owned(), length, directory, names, entries };
         archive.check_sizes(allowed)?;
         Ok(archive)
     }
@@ -92,26 +73,20 @@ impl Archive {
     pub fn take(&mut self, name: &str) -> Result<Vec<u8>> {
         let field = format!("zip entry `{name}`");
         let Some(entry) = self.entries.remove(name) else {
-            return Err(FormatError::malformed(
-                &self.path, &field, None, "an entry", "none",
-            ));
+            return Err(FormatError::malformed(&self.path, &field, None, "an entry", "none"));
         };
         let size = entry.size();
-        let mut stream = entry
-            .with_reader(&mut self.reader, Default::default())
-            .map_err(|error| zip_error(&self.path, &field, error))?;
+        let failed = |error| zip_error(&self.path, &field, error);
+        let reader = self.directory.files().map_err(failed)?.reader_mut();
+        let mut stream = entry.with_reader(reader, Default::default()).map_err(failed)?;
         let mut data = source::read_exact(&self.path, &mut stream, size)?;
         // Reading on to the end is what makes the checksum be checked; one byte too many is enough
         // to know that the declared size is a lie.
-        let rest = stream
-            .take(1)
-            .read_to_end(&mut data)
-            .map_err(|e| zip_error(&self.path, &field, ZipError::Io(e)))?;
+        let rest =
+            stream.take(1).read_to_end(&mut data).map_err(|error| failed(ZipError::Io(error)))?;
         if rest != 0 {
             let (expected, found) = (format!("{size} bytes"), format!("{} bytes", data.len()));
-            return Err(FormatError::malformed(
-                &self.path, &field, None, expected, found,
-            ));
+            return Err(FormatError::malformed(&self.path, &field, None, expected, found));
         }
         Ok(data)
     }
@@ -139,12 +114,7 @@ impl Archive {
                 }
             };
             if entry.size() > limit {
-                return Err(FormatError::too_large(
-                    &self.path,
-                    &field,
-                    limit,
-                    entry.size(),
-                ));
+                return Err(FormatError::too_large(&self.path, &field, limit, entry.size()));
             }
             total = total.saturating_add(entry.size());
         }

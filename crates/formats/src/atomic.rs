@@ -95,10 +95,7 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<OsString> {
-        fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect()
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
     }
 
     #[test]
@@ -123,12 +120,7 @@ mod tests {
     fn a_missing_folder_and_a_path_without_a_name_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let error = write_bytes(&folder.path().join("absent/file"), b"x").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("absent/file: cannot write the file"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("absent/file: cannot write the file"), "{error}");
         assert!(write_bytes(Path::new("/"), b"x").is_err());
         // A folder in the way: the rename fails and the temporary file goes.
         fs::create_dir(folder.path().join("taken")).unwrap();

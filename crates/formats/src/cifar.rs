@@ -4,6 +4,7 @@
 //! then blue, each row by row of 32.
 
 use crate::{FormatError, Result, source};
+use std::io::Read;
 use std::path::Path;
 
 /// Bytes of one picture: 3 channels of 32 x 32.
@@ -31,36 +32,33 @@ pub struct Record {
 pub fn read_batch(path: impl AsRef<Path>) -> Result<Vec<Record>> {
     let path = path.as_ref();
     let (mut reader, length) = source::open(path)?;
-    if length == 0 || length % RECORD_BYTES as u64 != 0 {
+    parse(path, &mut reader, length)
+}
+
+/// Reads one batch in memory.
+///
+/// # Errors
+/// As [`read_batch`].
+pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Record>> {
+    parse(Path::new(""), &mut &*bytes, bytes.len() as u64)
+}
+
+fn parse(path: &Path, reader: &mut impl Read, length: u64) -> Result<Vec<Record>> {
+    if length == 0 || !length.is_multiple_of(RECORD_BYTES as u64) {
         let expected = format!("records of {RECORD_BYTES} bytes");
         let found = format!("a file of {length} bytes");
-        return Err(FormatError::malformed(
-            path,
-            "the batch",
-            None,
-            expected,
-            found,
-        ));
+        return Err(FormatError::malformed(path, "the batch", None, expected, found));
     }
-    let bytes = source::read_exact(path, &mut reader, length)?;
+    let bytes = source::read_exact(path, reader, length)?;
     let (records, _) = bytes.as_chunks::<RECORD_BYTES>();
     let record = |(index, [label, pixels @ ..]): (usize, &[u8; RECORD_BYTES])| {
         if *label >= CLASSES {
             let offset = (index * RECORD_BYTES) as u64;
             let field = format!("the label of record {index}");
             let found = label.to_string();
-            return Err(FormatError::malformed(
-                path,
-                &field,
-                offset,
-                "a label below 10",
-                found,
-            ));
+            return Err(FormatError::malformed(path, &field, offset, "a label below 10", found));
         }
-        Ok(Record {
-            label: *label,
-            pixels: *pixels,
-        })
+        Ok(Record { label: *label, pixels: *pixels })
     };
     records.iter().enumerate().map(record).collect()
 }

@@ -15,10 +15,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.path.as_os_str().is_empty() {
-            write!(f, "{}: ", self.path.display())?;
-        }
-        f.write_str(&self.field)?;
+        write!(f, "{}{}", prefix(&self.path), self.field)?;
         match self.offset {
             Some(offset) => write!(f, " at byte {offset}"),
             None => Ok(()),
@@ -30,9 +27,9 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The operating system refused.
-    #[error("{}: cannot {action}: {source}{}", path.display(), advice(source))]
+    #[error("{}cannot {action}: {source}{}", prefix(path), advice(source))]
     Io {
-        /// The file or folder.
+        /// The file or folder, or empty where the bytes came from memory.
         path: PathBuf,
         /// What was being done, such as `open the file`.
         action: &'static str,
@@ -84,6 +81,10 @@ pub enum FormatError {
     },
 }
 
+fn prefix(path: &Path) -> String {
+    if path.as_os_str().is_empty() { String::new() } else { format!("{}: ", path.display()) }
+}
+
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::NotFound => "; check the path",
@@ -98,11 +99,7 @@ fn advice(source: &io::Error) -> &'static str {
 }
 
 fn place(path: &Path, field: &str, offset: Option<u64>) -> Box<Place> {
-    Box::new(Place {
-        path: path.to_owned(),
-        field: clip(field.to_owned()),
-        offset,
-    })
+    Box::new(Place { path: path.to_owned(), field: clip(field.to_owned()), offset })
 }
 
 /// Names and values come from the file, so that a message could be as long as the file.
@@ -117,11 +114,7 @@ fn clip(mut text: String) -> String {
 
 impl FormatError {
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            action,
-            source,
-        }
+        Self::Io { path: path.to_owned(), action, source }
     }
 
     pub(crate) fn malformed(
@@ -153,11 +146,7 @@ impl FormatError {
     }
 
     pub(crate) fn too_large(path: &Path, field: &str, limit: u64, found: u64) -> Self {
-        Self::TooLarge {
-            place: place(path, field, None),
-            limit,
-            found,
-        }
+        Self::TooLarge { place: place(path, field, None), limit, found }
     }
 
     pub(crate) fn tensor(

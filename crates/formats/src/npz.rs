@@ -7,7 +7,7 @@ use crate::limits::MAX_RANK;
 use crate::strided::Layout;
 use crate::{Dtype, FormatError, NamedTensor, Result, TensorMap, atomic, source, tensor};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Cursor, Seek, Write};
 use std::ops::Range;
 use std::path::Path;
 use zip::write::SimpleFileOptions;
@@ -32,19 +32,26 @@ const MAX_ARRAY_HEADER: usize = 65_536;
 /// unpickled.
 pub fn read(path: impl AsRef<Path>) -> Result<TensorMap> {
     let path = path.as_ref();
-    let mut archive = Archive::open(path, Compression::Deflated)?;
+    let (reader, length) = source::open(path)?;
+    parse_archive(path, reader, length)
+}
+
+/// Reads every array of an `.npz` archive in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(bytes: &[u8]) -> Result<TensorMap> {
+    parse_archive(Path::new(""), Cursor::new(bytes), bytes.len() as u64)
+}
+
+fn parse_archive(path: &Path, reader: impl BufRead + Seek, length: u64) -> Result<TensorMap> {
+    let mut archive = Archive::open(path, reader, length, Compression::Deflated)?;
     let names = archive.names().to_vec();
     let mut tensors = Vec::with_capacity(names.len());
     for entry in names {
         let Some(name) = entry.strip_suffix(".npy") else {
             let field = format!("zip entry `{entry}`");
-            return Err(FormatError::unsupported(
-                path,
-                &field,
-                None,
-                "a name in .npy",
-                "another",
-            ));
+            return Err(FormatError::unsupported(path, &field, None, "a name in .npy", "another"));
         };
         let bytes = archive.take(&entry)?;
         tensors.push(parse(path, name, bytes)?);
@@ -64,6 +71,14 @@ pub fn read_npy(path: impl AsRef<Path>) -> Result<NamedTensor> {
     parse(path, &name, bytes)
 }
 
+/// Reads the bytes of an `.npy` file as a tensor of this name.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_npy_bytes(name: &str, bytes: &[u8]) -> Result<NamedTensor> {
+    parse(Path::new(""), name, bytes.to_vec())
+}
+
 /// Writes tensors as an uncompressed `.npz` archive that `numpy.load` opens, whole or not at all;
 /// the tensor `arr_0` becomes `arr_0.npy`.
 ///
@@ -74,10 +89,7 @@ pub fn write(path: impl AsRef<Path>, tensors: &[NamedTensor]) -> Result<()> {
     let path = path.as_ref();
     let mut headers = Vec::with_capacity(tensors.len());
     for (index, tensor) in tensors.iter().enumerate() {
-        if tensors[..index]
-            .iter()
-            .any(|other| other.name == tensor.name)
-        {
+        if tensors[..index].iter().any(|other| other.name == tensor.name) {
             return Err(FormatError::tensor(
                 path,
                 &tensor.name,
@@ -93,7 +105,7 @@ pub fn write(path: impl AsRef<Path>, tensors: &[NamedTensor]) -> Result<()> {
 /// Writes one tensor as an `.npy` file, whole or not at all.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_npy(path: impl AsRef<Path>, tensor: &NamedTensor) -> Result<()> {
     let path = path.as_ref();
     let header = header(path, tensor)?;
@@ -144,25 +156,14 @@ fn header(path: &Path, tensor: &NamedTensor) -> Result<Vec<u8>> {
             tensor.dtype.name(),
         ));
     };
-    let mut shape: String = tensor
-        .shape
-        .iter()
-        .map(|size| format!("{size}, "))
-        .collect();
+    let mut shape: String = tensor.shape.iter().map(|size| format!("{size}, ")).collect();
     // Python spells a tuple of one `(3,)` and longer ones without a comma at the end.
     let kept = shape.len() - tensor.shape.len().min(1);
-    shape.truncate(if tensor.shape.len() > 1 {
-        shape.len() - 2
-    } else {
-        kept
-    });
+    shape.truncate(if tensor.shape.len() > 1 { shape.len() - 2 } else { kept });
     let mut dictionary =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
     let padded = (PREFIX_BYTES + dictionary.len() + 1).next_multiple_of(ALIGNMENT);
-    dictionary.extend(std::iter::repeat_n(
-        ' ',
-        padded - PREFIX_BYTES - dictionary.len() - 1,
-    ));
+    dictionary.extend(std::iter::repeat_n(' ', padded - PREFIX_BYTES - dictionary.len() - 1));
     dictionary.push('\n');
     let Ok(length) = u16::try_from(dictionary.len()) else {
         return Err(FormatError::tensor(
@@ -185,13 +186,7 @@ fn parse(path: &Path, name: &str, mut bytes: Vec<u8>) -> Result<NamedTensor> {
     let header = header_range(path, &field, &bytes)?;
     let data_start = header.end;
     let text = String::from_utf8_lossy(&bytes[header]);
-    let array = Dictionary {
-        path,
-        field: &field,
-        end: data_start,
-        rest: &text,
-    }
-    .parse()?;
+    let array = Dictionary { path, field: &field, end: data_start, rest: &text }.parse()?;
     let size = tensor::bytes(array.dtype, &array.shape);
     if size != Some(bytes.len() - data_start) {
         return Err(FormatError::malformed(
@@ -208,12 +203,7 @@ fn parse(path: &Path, name: &str, mut bytes: Vec<u8>) -> Result<NamedTensor> {
         bytes.drain(..data_start);
         bytes
     };
-    Ok(NamedTensor {
-        name: name.to_owned(),
-        dtype: array.dtype,
-        shape: array.shape,
-        data,
-    })
+    Ok(NamedTensor { name: name.to_owned(), dtype: array.dtype, shape: array.shape, data })
 }
 
 /// Where an array's dictionary lies; its data follows.
@@ -222,47 +212,24 @@ fn header_range(path: &Path, field: &str, bytes: &[u8]) -> Result<Range<usize>> 
         FormatError::malformed(path, field, offset, expected, found)
     };
     let Some((prefix, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(malformed(
-            0,
-            "an .npy header",
-            format!("{} bytes", bytes.len()),
-        ));
+        return Err(malformed(0, "an .npy header", format!("{} bytes", bytes.len())));
     };
     if !prefix.starts_with(MAGIC) {
-        return Err(malformed(
-            0,
-            "the magic \\x93NUMPY",
-            format!("{:02x?}", &prefix[..6]),
-        ));
+        return Err(malformed(0, "the magic \\x93NUMPY", format!("{:02x?}", &prefix[..6])));
     }
     let (start, length) = match (prefix[6], rest) {
         (1, &[low, high, ..]) => (10, usize::from(u16::from_le_bytes([low, high]))),
         (2 | 3, &[a, b, c, d, ..]) => (12, u32::from_le_bytes([a, b, c, d]) as usize),
         (1..=3, _) => {
-            return Err(malformed(
-                8,
-                "a header length",
-                format!("{} bytes", rest.len()),
-            ));
+            return Err(malformed(8, "a header length", format!("{} bytes", rest.len())));
         }
         (version, _) => {
             let found = format!("version {version}");
-            return Err(FormatError::unsupported(
-                path,
-                field,
-                6,
-                "version 1, 2 or 3",
-                found,
-            ));
+            return Err(FormatError::unsupported(path, field, 6, "version 1, 2 or 3", found));
         }
     };
     if length > MAX_ARRAY_HEADER {
-        return Err(FormatError::too_large(
-            path,
-            field,
-            MAX_ARRAY_HEADER as u64,
-            length as u64,
-        ));
+        return Err(FormatError::too_large(path, field, MAX_ARRAY_HEADER as u64, length as u64));
     }
     if start + length > bytes.len() {
         let found = format!("{} bytes", bytes.len() - start);
@@ -313,11 +280,9 @@ impl<'a> Dictionary<'a> {
             return Err(self.malformed("nothing after the dictionary"));
         }
         match (dtype, shape, column_major) {
-            (Some(dtype), Some(shape), Some(column_major)) => Ok(Array {
-                dtype,
-                shape,
-                column_major,
-            }),
+            (Some(dtype), Some(shape), Some(column_major)) => {
+                Ok(Array { dtype, shape, column_major })
+            }
             _ => Err(self.malformed("the keys descr, fortran_order and shape")),
         }
     }
@@ -379,11 +344,7 @@ impl<'a> Dictionary<'a> {
     }
 
     fn dtype(&mut self) -> Result<Dtype> {
-        let supported = || {
-            Dtype::ALL
-                .into_iter()
-                .filter_map(|dtype| Some((dtype, descr(dtype)?)))
-        };
+        let supported = || Dtype::ALL.into_iter().filter_map(|dtype| Some((dtype, descr(dtype)?)));
         if !self.rest.trim_start().starts_with(['\'', '"']) {
             return Err(self.unsupported("a structured type"));
         }
@@ -403,13 +364,7 @@ impl<'a> Dictionary<'a> {
 
     fn unsupported(&self, found: &str) -> FormatError {
         let names: Vec<_> = Dtype::ALL.into_iter().filter_map(descr).collect();
-        FormatError::unsupported(
-            self.path,
-            self.field,
-            self.offset(),
-            names.join(", "),
-            found,
-        )
+        FormatError::unsupported(self.path, self.field, self.offset(), names.join(", "), found)
     }
 
     fn malformed(&self, expected: &str) -> FormatError {

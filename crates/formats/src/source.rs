@@ -10,18 +10,8 @@ use std::path::Path;
 pub(crate) fn open(path: &Path) -> Result<(BufReader<File>, u64)> {
     let metadata = fs::metadata(path).map_err(|e| FormatError::io(path, "open the file", e))?;
     if !metadata.is_file() {
-        let found = if metadata.is_dir() {
-            "a folder"
-        } else {
-            "something else"
-        };
-        return Err(FormatError::unsupported(
-            path,
-            "the path",
-            None,
-            "a regular file",
-            found,
-        ));
+        let found = if metadata.is_dir() { "a folder" } else { "something else" };
+        return Err(FormatError::unsupported(path, "the path", None, "a regular file", found));
     }
     let file = File::open(path).map_err(|e| FormatError::io(path, "open the file", e))?;
     Ok((BufReader::new(file), metadata.len()))
@@ -32,8 +22,6 @@ pub(crate) fn read_exact(path: &Path, reader: &mut impl Read, length: u64) -> Re
     let length = usize::try_from(length)
         .map_err(|_| FormatError::too_large(path, "a record", usize::MAX as u64, length))?;
     let mut bytes = vec![0; length];
-    reader
-        .read_exact(&mut bytes)
-        .map_err(|e| FormatError::io(path, "read the file", e))?;
+    reader.read_exact(&mut bytes).map_err(|e| FormatError::io(path, "read the file", e))?;
     Ok(bytes)
 }

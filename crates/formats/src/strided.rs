@@ -56,11 +56,7 @@ impl Layout {
                 Some(current)
             })
             .collect();
-        Self {
-            offset: 0,
-            shape,
-            strides,
-        }
+        Self { offset: 0, shape, strides }
     }
 
     /// Copies the elements into row-major order. [`Layout::fits`] must hold for `stored`.
@@ -101,21 +97,11 @@ mod tests {
 
     #[test]
     fn a_transpose_is_gathered() {
-        let layout = Layout {
-            offset: 1,
-            shape: vec![3, 2],
-            strides: vec![1, 3],
-        };
+        let layout = Layout { offset: 1, shape: vec![3, 2], strides: vec![1, 3] };
         assert!(layout.fits(7) && !layout.fits(6));
-        assert_eq!(
-            layout.gather(Dtype::U8, &[9, 0, 1, 2, 3, 4, 5]),
-            [0, 3, 1, 4, 2, 5]
-        );
+        assert_eq!(layout.gather(Dtype::U8, &[9, 0, 1, 2, 3, 4, 5]), [0, 3, 1, 4, 2, 5]);
         let layout = Layout::column_major(vec![3, 2]);
-        assert_eq!(
-            layout.gather(Dtype::U8, &[0, 1, 2, 3, 4, 5]),
-            [0, 3, 1, 4, 2, 5]
-        );
+        assert_eq!(layout.gather(Dtype::U8, &[0, 1, 2, 3, 4, 5]), [0, 3, 1, 4, 2, 5]);
     }
 
     #[test]

@@ -110,9 +110,7 @@ pub struct NamedTensor {
 
 /// The product of the dimensions, or nothing where it overflows.
 pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
-    shape
-        .iter()
-        .try_fold(1_usize, |product, &size| product.checked_mul(size))
+    shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))
 }
 
 /// The bytes that a tensor takes, or nothing where the count overflows.
@@ -138,11 +136,7 @@ macro_rules! from_slice {
 
 /// Decodes little-endian elements of a fixed width.
 fn decode<const WIDTH: usize, T>(data: &[u8], element: impl Fn([u8; WIDTH]) -> T) -> Vec<T> {
-    data.as_chunks::<WIDTH>()
-        .0
-        .iter()
-        .map(|bytes| element(*bytes))
-        .collect()
+    data.as_chunks::<WIDTH>().0.iter().map(|bytes| element(*bytes)).collect()
 }
 
 impl NamedTensor {
@@ -226,12 +220,7 @@ impl NamedTensor {
             Dtype::Bool => decode(&self.data, |[b]| i64::from(b != 0)),
             Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::Bf16 => {
                 let path = Path::new("");
-                return Err(FormatError::tensor(
-                    path,
-                    &self.name,
-                    "integers",
-                    self.dtype.name(),
-                ));
+                return Err(FormatError::tensor(path, &self.name, "integers", self.dtype.name()));
             }
         })
     }
@@ -249,10 +238,7 @@ pub struct TensorMap {
 impl TensorMap {
     /// These tensors, without metadata.
     pub fn new(tensors: Vec<NamedTensor>) -> Self {
-        Self {
-            tensors,
-            metadata: BTreeMap::new(),
-        }
+        Self { tensors, metadata: BTreeMap::new() }
     }
 
     /// The tensor of that name.
@@ -277,9 +263,7 @@ impl TensorMap {
                 "a name used twice",
             ));
         }
-        self.tensors
-            .iter()
-            .try_for_each(|tensor| tensor.check_for(path))
+        self.tensors.iter().try_for_each(|tensor| tensor.check_for(path))
     }
 }
 
@@ -291,10 +275,7 @@ mod tests {
     fn a_shape_that_does_not_fit_is_an_error() {
         let tensor = NamedTensor::from_f32("w", &[2, 2], &[1.0, 2.0, 3.0]);
         let text = tensor.to_f32().unwrap_err().to_string();
-        assert_eq!(
-            text,
-            "tensor `w`: expected the bytes of F32 [2, 2], found 12 bytes"
-        );
+        assert_eq!(text, "tensor `w`: expected the bytes of F32 [2, 2], found 12 bytes");
         let tensor = NamedTensor::from_u8("w", &[usize::MAX, 3], &[]);
         assert!(tensor.check().is_err());
     }
@@ -306,12 +287,8 @@ mod tests {
             (Dtype::F16, values.map(|v| f16::from_f32(v).to_le_bytes())),
             (Dtype::Bf16, values.map(|v| bf16::from_f32(v).to_le_bytes())),
         ] {
-            let tensor = NamedTensor {
-                name: "h".into(),
-                dtype,
-                shape: vec![5],
-                data: bytes.concat(),
-            };
+            let tensor =
+                NamedTensor { name: "h".into(), dtype, shape: vec![5], data: bytes.concat() };
             let expected = match dtype {
                 Dtype::F16 => values,
                 _ => values.map(|v| bf16::from_f32(v).to_f32()),

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use sumi_formats::{Dtype, NamedTensor, TensorMap, npz, safetensors, torch};
 
 fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
 }
 
 const LINEAR: [f32; 6] = [-1.0, -0.5, 0.0, 0.5, 1.0, 1.5];
@@ -21,12 +19,7 @@ fn expected() -> [(&'static str, Dtype, &'static [usize], &'static [f32]); 14] {
         ("bfloat16", Dtype::Bf16, &[2, 3], &LINEAR),
         ("double", Dtype::F64, &[2, 3], &LINEAR),
         ("tail", Dtype::F32, &[2], &[4.0, 5.0]),
-        (
-            "window",
-            Dtype::F32,
-            &[3, 2],
-            &[0.0, 1.0, 1.0, 2.0, 2.0, 3.0],
-        ),
+        ("window", Dtype::F32, &[3, 2], &[0.0, 1.0, 1.0, 2.0, 2.0, 3.0]),
         ("scalar", Dtype::I64, &[], &[7.0]),
         ("empty", Dtype::F32, &[0, 4], &[]),
         ("small", Dtype::I8, &[2], &[-1.0, 2.0]),
@@ -38,12 +31,7 @@ fn expected() -> [(&'static str, Dtype, &'static [usize], &'static [f32]); 14] {
 }
 
 fn assert_tensor(tensor: &NamedTensor, dtype: Dtype, shape: &[usize], values: &[f32]) {
-    assert_eq!(
-        (tensor.dtype, &tensor.shape[..]),
-        (dtype, shape),
-        "{}",
-        tensor.name
-    );
+    assert_eq!((tensor.dtype, &tensor.shape[..]), (dtype, shape), "{}", tensor.name);
     assert_eq!(tensor.to_f32().unwrap(), values, "{}", tensor.name);
 }
 
@@ -60,13 +48,8 @@ fn torch_checkpoints_of_both_forms() {
     for file in ["checkpoint.pt", "legacy.pth"] {
         let map = torch::read(golden(file)).unwrap();
         assert_golden(&map, "state_dict.");
-        let names: Vec<_> = expected()
-            .map(|(name, ..)| format!("state_dict.{name}"))
-            .into();
-        assert!(
-            map.names().eq(&names),
-            "{file}: the order of the dictionary"
-        );
+        let names: Vec<_> = expected().map(|(name, ..)| format!("state_dict.{name}")).into();
+        assert!(map.names().eq(&names), "{file}: the order of the dictionary");
     }
 }
 
@@ -104,12 +87,7 @@ fn safetensors_from_python() {
 fn npz_from_numpy() {
     let map = npz::read(golden("pictures.npz")).unwrap();
     let counting: Vec<f32> = (0..24_u8).map(f32::from).collect();
-    assert_tensor(
-        map.get("arr_0").unwrap(),
-        Dtype::U8,
-        &[2, 2, 2, 3],
-        &counting,
-    );
+    assert_tensor(map.get("arr_0").unwrap(), Dtype::U8, &[2, 2, 2, 3], &counting);
     assert_eq!(map.get("arr_1").unwrap().to_i64().unwrap(), [3, -1]);
 
     let map = npz::read(golden("compressed.npz")).unwrap();
@@ -134,9 +112,6 @@ fn npz_from_numpy() {
 fn objects_and_foreign_byte_orders_are_refused() {
     for (file, found) in [("objects.npy", "\"|O\""), ("big_endian.npy", "\">i4\"")] {
         let text = npz::read_npy(golden(file)).unwrap_err().to_string();
-        assert!(
-            text.contains(&format!("the type {found} is not supported")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("the type {found} is not supported")), "{text}");
     }
 }

@@ -11,18 +11,11 @@ fn tensor(name: String) -> impl Strategy<Value = NamedTensor> {
             let bytes = shape.iter().product::<usize>() * dtype.size();
             let mut state = seed | 1;
             let byte = || {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 (state >> 56) as u8
             };
             let data = std::iter::repeat_with(byte).take(bytes).collect();
-            NamedTensor {
-                name: name.clone(),
-                dtype,
-                shape,
-                data,
-            }
+            NamedTensor { name: name.clone(), dtype, shape, data }
         },
     )
 }
@@ -31,9 +24,7 @@ fn tensors() -> impl Strategy<Value = Vec<NamedTensor>> {
     // Names with quotes, escapes and other alphabets, each made unique by its place.
     prop::collection::vec("[a-z.\"\\\\水é ]{0,8}", 0..6).prop_flat_map(|names| {
         let unique = names.into_iter().enumerate();
-        unique
-            .map(|(index, name)| tensor(format!("{name}{index}")))
-            .collect::<Vec<_>>()
+        unique.map(|(index, name)| tensor(format!("{name}{index}"))).collect::<Vec<_>>()
     })
 }
 
@@ -96,10 +87,7 @@ fn what_cannot_be_written_is_an_error() {
     let x = NamedTensor::from_f32("x", &[1], &[1.0]);
     let twice = TensorMap::new(vec![x.clone(), x.clone()]);
     let text = safetensors::write(&path, &twice).unwrap_err().to_string();
-    assert!(
-        text.contains("tensor `x`: expected a name of its own"),
-        "{text}"
-    );
+    assert!(text.contains("tensor `x`: expected a name of its own"), "{text}");
     assert!(npz::write(&path, &twice.tensors).is_err());
 
     let reserved = TensorMap::new(vec![NamedTensor::from_f32("__metadata__", &[1], &[1.0])]);
@@ -107,15 +95,8 @@ fn what_cannot_be_written_is_an_error() {
     let torn = [NamedTensor::from_f32("x", &[3], &[1.0])];
     assert!(safetensors::write(&path, &TensorMap::new(torn.to_vec())).is_err());
     assert!(npz::write(&path, &torn).is_err());
-    let bf16 = NamedTensor {
-        dtype: Dtype::Bf16,
-        data: vec![0; 2],
-        ..x
-    };
+    let bf16 = NamedTensor { dtype: Dtype::Bf16, data: vec![0; 2], ..x };
     let text = npz::write(&path, &[bf16]).unwrap_err().to_string();
-    assert!(
-        text.contains("expected a type that NumPy has, found BF16"),
-        "{text}"
-    );
+    assert!(text.contains("expected a type that NumPy has, found BF16"), "{text}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

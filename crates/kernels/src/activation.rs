@@ -32,18 +32,18 @@ impl Kernel for Silu<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         for at in (0..self.x.len()).step_by(S::LANES) {
-            let mask = S::first(self.x.len() - at);
-            // SAFETY: the mask ends with the slices, which are equally long, as is `to`.
+            let left = self.x.len() - at;
+            // SAFETY: the left ends with the slices, which are equally long, as is `to`.
             unsafe {
-                let x = S::load_masked(self.x.as_ptr().add(at), mask);
+                let x = S::load_first(self.x.as_ptr().add(at), left);
                 let y = match self.gradient {
                     None => S::mul(x, S::sigmoid(x)),
                     Some(gradient) => {
-                        let dy = S::load_masked(gradient.as_ptr().add(at), mask);
+                        let dy = S::load_first(gradient.as_ptr().add(at), left);
                         S::mul(dy, silu_slope::<S>(x))
                     }
                 };
-                S::store_masked(self.to.at(at), mask, y);
+                S::store_first(self.to.at(at), left, y);
             }
         }
     }

@@ -69,7 +69,7 @@ unsafe fn matmul<S: Simd>(left: &[f32], rows: usize, right: &mut Right, to: *mut
 unsafe fn softmax<S: Simd>(scores: *mut f32, rows: usize, width: usize, scale: f32) {
     for row in 0..rows {
         let scores = scores.wrapping_add(row * width);
-        let steps = || (0..width).step_by(S::LANES).map(|at| (scores.wrapping_add(at), S::first(width - at)));
+        let steps = || (0..width).step_by(S::LANES).map(|at| (scores.wrapping_add(at), width - at));
         // SAFETY: the masks end with the row.
         unsafe {
             let mut top = f32::NEG_INFINITY;
@@ -79,15 +79,15 @@ unsafe fn softmax<S: Simd>(scores: *mut f32, rows: usize, width: usize, scale: f
             }
             let (scale, top) = (S::splat(scale), S::splat(top));
             let mut sum = S::splat(0.0);
-            for (at, mask) in steps() {
-                let v = S::mul(S::sub(S::load_masked(at, mask), top), scale);
-                let v = S::keep(S::exp(v), mask);
+            for (at, left) in steps() {
+                let v = S::mul(S::sub(S::load_first(at, left), top), scale);
+                let v = S::keep_first(S::exp(v), left);
                 sum = S::add(sum, v);
-                S::store_masked(at, mask, v);
+                S::store_first(at, left, v);
             }
             let factor = S::splat(1.0 / S::sum(sum));
-            for (at, mask) in steps() {
-                S::store_masked(at, mask, S::mul(S::load_masked(at, mask), factor));
+            for (at, left) in steps() {
+                S::store_first(at, left, S::mul(S::load_first(at, left), factor));
             }
         }
     }
@@ -137,8 +137,8 @@ impl Kernel for Forward<'_> {
         let Shape { queries, keys, width, .. } = *self.shape;
         let [query, key, score] = self.shape.sizes();
         let keys_part = self.head * key..(self.head + 1) * key;
-        let mut k = Right::new(Matrix::new(&self.k[keys_part.clone()], keys, width), true, S::LANES);
-        let mut v = Right::new(Matrix::new(&self.v[keys_part], keys, width), false, S::LANES);
+        let mut k = Right::new::<S>(Matrix::new(&self.k[keys_part.clone()], keys, width), true);
+        let mut v = Right::new::<S>(Matrix::new(&self.v[keys_part], keys, width), false);
         let (first, rows) = (self.part.start, self.part.len());
         let from = self.head * query + first * width;
         let q = &self.q[from..from + rows * width];
@@ -188,18 +188,18 @@ impl Kernel for Backward<'_> {
         let part = |i: usize| &self.operands[i][self.head * sizes[i]..(self.head + 1) * sizes[i]];
         let [q, k, v, weights, dy] = std::array::from_fn(part);
         let [dq, dk, dv] = [0, 1, 2].map(|i| self.to[i].at(self.head * sizes[i]));
-        let right = |data, rows, turn| Right::new(Matrix::new(data, rows, width), turn, S::LANES);
+        let right = |data, rows, turn| Right::new::<S>(Matrix::new(data, rows, width), turn);
         let (mut ds, mut turned) = (Scratch::take(score), Scratch::take(score));
         // SAFETY: the transposes are as large as the scratch; the results are this head's own.
         unsafe {
-            transpose(weights.as_ptr(), queries, keys, turned.pointer(), queries);
+            transpose::<S>(weights.as_ptr(), queries, keys, turned.pointer(), queries);
             matmul::<S>(turned.slice(), keys, &mut right(dy, queries, false), dv);
             matmul::<S>(dy, queries, &mut right(v, keys, true), ds.pointer());
             for (ds, weights) in ds.slice().chunks_mut(keys).zip(weights.chunks(keys)) {
                 softmax_gradient::<S>(ds, weights, self.shape.scale());
             }
             matmul::<S>(ds.slice(), queries, &mut right(k, keys, false), dq);
-            transpose(ds.pointer(), queries, keys, turned.pointer(), queries);
+            transpose::<S>(ds.pointer(), queries, keys, turned.pointer(), queries);
             matmul::<S>(turned.slice(), keys, &mut right(q, queries, false), dk);
         }
     }
@@ -213,19 +213,19 @@ impl Kernel for Backward<'_> {
 #[inline(always)]
 unsafe fn softmax_gradient<S: Simd>(dw: &mut [f32], weights: &[f32], scale: f32) {
     let len = dw.len();
-    let steps = || (0..len).step_by(S::LANES).map(|at| (at, S::first(len - at)));
+    let steps = || (0..len).step_by(S::LANES).map(|at| (at, len - at));
     // SAFETY: the masks end with the slices, which are equally long.
     unsafe {
         let mut sum = S::splat(0.0);
-        for (at, mask) in steps() {
-            let w = S::load_masked(weights.as_ptr().add(at), mask);
-            sum = S::mul_add(S::load_masked(dw.as_ptr().add(at), mask), w, sum);
+        for (at, left) in steps() {
+            let w = S::load_first(weights.as_ptr().add(at), left);
+            sum = S::mul_add(S::load_first(dw.as_ptr().add(at), left), w, sum);
         }
         let (sum, scale) = (S::splat(S::sum(sum)), S::splat(scale));
-        for (at, mask) in steps() {
-            let w = S::mul(S::load_masked(weights.as_ptr().add(at), mask), scale);
-            let d = S::sub(S::load_masked(dw.as_ptr().add(at), mask), sum);
-            S::store_masked(dw.as_mut_ptr().add(at), mask, S::mul(w, d));
+        for (at, left) in steps() {
+            let w = S::mul(S::load_first(weights.as_ptr().add(at), left), scale);
+            let d = S::sub(S::load_first(dw.as_ptr().add(at), left), sum);
+            S::store_first(dw.as_mut_ptr().add(at), left, S::mul(w, d));
         }
     }
 }

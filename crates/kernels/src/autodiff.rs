@@ -106,8 +106,7 @@ fn group_norm(
     let shape = norm::Shape { samples, channels, pixels: h * w, groups, eps, activation };
     let extents = x.shape();
     let [x, gamma, beta] = [x, gamma, beta].map(Contiguous::new);
-    let (y, statistics) =
-        norm::forward(Isa::best(), shape, x.slice(), gamma.slice(), beta.slice());
+    let (y, statistics) = norm::forward(Isa::best(), shape, x.slice(), gamma.slice(), beta.slice());
     (tensor(y, extents), shape, statistics)
 }
 
@@ -291,11 +290,9 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
                 let y = run(x.into_primitive(), weight.into_primitive(), bias.into_primitive());
                 prep.finish((saved, shape), y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(run(
-                x.into_primitive(),
-                weight.into_primitive(),
-                bias.into_primitive(),
-            )),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(run(x.into_primitive(), weight.into_primitive(), bias.into_primitive()))
+            }
         }
     }
 

@@ -4,6 +4,8 @@ use std::{cell::RefCell, ops::Range};
 
 use rayon::prelude::*;
 
+use crate::simd::Simd;
+
 /// A result that is being written, its contents arbitrary until then.
 pub(crate) struct Output {
     data: Vec<f32>,
@@ -143,20 +145,25 @@ pub(crate) fn parallel(total: usize, grain: usize, work: impl Fn(Range<usize>) +
 /// # Safety
 /// Both are valid for their whole extent and do not overlap.
 #[inline(always)]
-pub(crate) unsafe fn transpose(
+pub(crate) unsafe fn transpose<S: Simd>(
     from: *const f32,
     rows: usize,
     columns: usize,
     to: *mut f32,
     stride: usize,
 ) {
-    const BLOCK: usize = 16;
-    for r0 in (0..rows).step_by(BLOCK) {
-        let r1 = (r0 + BLOCK).min(rows);
+    let (whole_rows, whole_columns) = (rows / 8 * 8, columns / 8 * 8);
+    // SAFETY: within both matrices.
+    unsafe {
+        for c in (0..whole_columns).step_by(8) {
+            for r in (0..whole_rows).step_by(8) {
+                S::turn8(from.add(r * columns + c), columns, to.add(c * stride + r), stride);
+            }
+        }
         for c in 0..columns {
-            for r in r0..r1 {
-                // SAFETY: within both matrices.
-                unsafe { *to.add(c * stride + r) = *from.add(r * columns + c) };
+            let first = if c < whole_columns { whole_rows } else { 0 };
+            for r in first..rows {
+                *to.add(c * stride + r) = *from.add(r * columns + c);
             }
         }
     }

@@ -83,7 +83,13 @@ fn bands(window: &Window, pixels: usize) -> Vec<Range<usize>> {
 }
 
 /// `y = bias + weight * windows of x`.
-pub(crate) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+pub(crate) fn forward(
+    isa: Isa,
+    shape: &Shape,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+) -> Vec<f32> {
     let mut y = Output::new(shape.output().iter().product());
     assert_eq!(bias.len(), shape.outputs);
     let pass = Pass::new(isa, *shape, x, weight, Some(bias), y.pointer());
@@ -182,7 +188,9 @@ impl Kernel for Items<'_> {
                 }
                 left.clear();
                 let row = inputs * taps;
-                left.extend((0..outputs).map(|o| pass.weight.as_ptr().wrapping_add(o * row + c0 * taps)));
+                left.extend(
+                    (0..outputs).map(|o| pass.weight.as_ptr().wrapping_add(o * row + c0 * taps)),
+                );
                 let start = match pass.bias {
                     _ if c0 > 0 => Start::Resume,
                     Some(bias) => Start::Bias(bias.as_ptr()),
@@ -220,12 +228,17 @@ pub(crate) fn input_gradient(isa: Isa, shape: &Shape, dy: &[f32], weight: &[f32]
         if !weight.is_empty() && !part.is_empty() {
             Pass::new(isa, phase, dy, &weight, None, SharedMut::new(&mut part)).run(isa);
         }
-        parallel(planes, 64, |range| {
-            for plane in range {
-                for (i, value) in part[plane * out_h * out_w..(plane + 1) * out_h * out_w].iter().enumerate() {
-                    let (y, x) = (i / out_w * window.stride + py, i % out_w * window.stride + px);
-                    // SAFETY: a pixel of this plane, which this thread alone writes.
-                    unsafe { *to.at(plane * pixels + y * window.width + x) = *value };
+        if part.is_empty() {
+            continue;
+        }
+        parallel(planes * out_h, 256, |range| {
+            for (row, values) in range.clone().zip(part[range.start * out_w..].chunks_exact(out_w))
+            {
+                let y = row % out_h * window.stride + py;
+                let at = row / out_h * pixels + y * window.width + px;
+                for (x, value) in values.iter().enumerate() {
+                    // SAFETY: a pixel of this row, which this thread alone writes.
+                    unsafe { *to.at(at + x * window.stride) = *value };
                 }
             }
         });
@@ -310,7 +323,17 @@ pub(crate) fn weight_gradient(
     (0..parts * blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let (part, block) = (task / blocks, task % blocks);
         let range = part * channels..((part + 1) * channels).min(shape.inputs);
-        isa.run(WeightBlock { shape, x, turned: &turned, width, group, bands: &bands, range, block, to });
+        isa.run(WeightBlock {
+            shape,
+            x,
+            turned: &turned,
+            width,
+            group,
+            bands: &bands,
+            range,
+            block,
+            to,
+        });
     });
     // SAFETY: the blocks cover the weights, and each was written whole.
     (unsafe { dw.finish() }, db)
@@ -341,7 +364,7 @@ impl Kernel for Turn<'_> {
                 let to = self.to.at((block * samples + n) * pixels * self.width);
                 // SAFETY: this sample's place in this block; masks end with each channel.
                 unsafe {
-                    transpose(dy.as_ptr().add(first * pixels), rows, pixels, to, self.width);
+                    transpose::<S>(dy.as_ptr().add(first * pixels), rows, pixels, to, self.width);
                     for p in 0..pixels {
                         for o in rows..self.width {
                             *to.add(p * self.width + o) = 0.0;
@@ -354,8 +377,8 @@ impl Kernel for Turn<'_> {
                 unsafe {
                     let mut sum = S::splat(0.0);
                     for at in (0..pixels).step_by(S::LANES) {
-                        let mask = S::first(pixels - at);
-                        sum = S::add(sum, S::load_masked(channel.as_ptr().add(at), mask));
+                        let left = pixels - at;
+                        sum = S::add(sum, S::load_first(channel.as_ptr().add(at), left));
                     }
                     *self.sums.at(n * outputs + o) = S::sum(sum);
                 }
@@ -414,9 +437,10 @@ impl Kernel for WeightBlock<'_> {
                         unsafe { packer.pack::<S>(from, source, self.range.len(), to) };
                     }
                     left.extend((0..self.range.len()).flat_map(|c| {
-                        packer.taps.iter().map(move |tap| {
-                            to.wrapping_add(c * packer.pitch + tap).cast_const()
-                        })
+                        packer
+                            .taps
+                            .iter()
+                            .map(move |tap| to.wrapping_add(c * packer.pitch + tap).cast_const())
                     }));
                 }
                 let place = (self.block * samples + n0) * pixels + band.start * window.out_w;

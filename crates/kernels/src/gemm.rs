@@ -4,7 +4,7 @@
 //! How the elements are grouped into tiles, which thread computes a tile, and whether a chain
 //! rests in memory half-way therefore changes no bit of the result.
 
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
 
 /// Where the rows of the right-hand matrix lie, as offsets from the start of a column.
 pub(crate) trait Rows: Copy {
@@ -104,11 +104,7 @@ pub(crate) fn columns<S: Simd>(
 ) {
     for at in (0..width).step_by(S::LANES) {
         let lanes = S::LANES.min(width - at);
-        list.push(Column {
-            right: right.wrapping_add(at),
-            result: result.wrapping_add(at),
-            lanes,
-        });
+        list.push(Column { right: right.wrapping_add(at), result: result.wrapping_add(at), lanes });
     }
 }
 
@@ -117,19 +113,36 @@ pub(crate) fn columns<S: Simd>(
 ///
 /// # Safety
 /// Every pointer is valid over the extent that `product` describes, `Start::Bias` for one number
-/// to each row, and no other thread touches the result's columns meanwhile.
-#[inline(always)]
+/// to each row, and no other thread touches the result's columns meanwhile. Needs the instruction
+/// set of `S`.
 pub(crate) unsafe fn multiply<S: Simd, R: Rows>(
     left: &[*const f32],
     columns: &[Column],
     product: &Product<R>,
 ) {
-    // SAFETY: the caller's promise; the row counts are those that the register file holds.
-    unsafe {
-        if S::ROWS == 8 {
-            sweep::<S, R, 8>(left, columns, product);
-        } else {
-            sweep::<S, R, 4>(left, columns, product);
+    // SAFETY: the caller has the instruction set.
+    unsafe { S::call(Multiply { left, columns, product }) }
+}
+
+struct Multiply<'a, R> {
+    left: &'a [*const f32],
+    columns: &'a [Column],
+    product: &'a Product<R>,
+}
+
+impl<R: Rows> Kernel for Multiply<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // SAFETY: the promise made to `multiply`; the row counts are those that the register file
+        // holds.
+        unsafe {
+            if S::ROWS == 8 {
+                sweep::<S, R, 8>(self.left, self.columns, self.product);
+            } else {
+                sweep::<S, R, 4>(self.left, self.columns, self.product);
+            }
         }
     }
 }
@@ -157,6 +170,8 @@ unsafe fn sweep<S: Simd, R: Rows, const M: usize>(
     }
 }
 
+// Indices, not iterators: closures that take or return vectors must not stand in the inner loop.
+#[allow(clippy::needless_range_loop)]
 /// One tile: `M` rows from row `first` on, of which `valid` exist, by `V` vectors.
 #[inline(always)]
 unsafe fn tile_of<S: Simd, R: Rows, const M: usize, const V: usize>(
@@ -173,15 +188,15 @@ unsafe fn tile_of<S: Simd, R: Rows, const M: usize, const V: usize>(
         match product.start {
             Start::Zero => {}
             Start::Bias(bias) => {
-                for m in 0..M {
-                    sums[m] = [S::splat(*bias.add(first + m.min(valid - 1))); V];
+                for (m, row) in sums.iter_mut().enumerate() {
+                    *row = [S::splat(*bias.add(first + m.min(valid - 1))); V];
                 }
             }
             Start::Resume => {
-                for m in 0..M {
-                    for v in 0..V {
-                        let mask = S::first(columns[v].lanes);
-                        sums[m][v] = S::load_masked(place(m.min(valid - 1), v), mask);
+                for (m, row) in sums.iter_mut().enumerate() {
+                    for (v, sum) in row.iter_mut().enumerate() {
+                        let left = columns[v].lanes;
+                        *sum = S::load_first(place(m.min(valid - 1), v), left);
                     }
                 }
             }
@@ -192,7 +207,10 @@ unsafe fn tile_of<S: Simd, R: Rows, const M: usize, const V: usize>(
                 std::array::from_fn(|v| columns[v].right.add(segment * product.right_step));
             for k in 0..product.depth {
                 let offset = product.rows.offset(k);
-                let right: [_; V] = std::array::from_fn(|v| S::load(b[v].add(offset)));
+                let mut right = [S::splat(0.0); V];
+                for v in 0..V {
+                    right[v] = S::load(b[v].add(offset));
+                }
                 for m in 0..M {
                     let factor = S::splat(*a[m].add(k));
                     for v in 0..V {
@@ -201,18 +219,18 @@ unsafe fn tile_of<S: Simd, R: Rows, const M: usize, const V: usize>(
                 }
             }
         }
-        for m in 0..M {
+        for (m, row) in sums.iter().enumerate() {
             if m < valid {
-                for v in 0..V {
+                for (v, &sum) in row.iter().enumerate() {
                     let (to, lanes) = (place(m, v), columns[v].lanes);
-                    let mut sum = sums[m][v];
+                    let mut sum = sum;
                     if product.add {
-                        sum = S::add(sum, S::load_masked(to, S::first(lanes)));
+                        sum = S::add(sum, S::load_first(to, lanes));
                     }
                     if lanes == S::LANES {
                         S::store(to, sum);
                     } else {
-                        S::store_masked(to, S::first(lanes), sum);
+                        S::store_first(to, lanes, sum);
                     }
                 }
             }

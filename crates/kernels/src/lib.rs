@@ -23,7 +23,6 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 

@@ -55,15 +55,16 @@ pub(crate) struct Right {
 
 impl Right {
     /// `matrix`, or its transpose.
-    pub(crate) fn new(matrix: Matrix<'_>, transposed: bool, lanes: usize) -> Self {
+    #[inline(always)]
+    pub(crate) fn new<S: Simd>(matrix: Matrix<'_>, transposed: bool) -> Self {
         let Matrix { data, rows, columns } = matrix;
         let (rows, columns) = if transposed { (columns, rows) } else { (rows, columns) };
-        let stride = columns.next_multiple_of(lanes);
+        let stride = columns.next_multiple_of(S::LANES);
         let mut scratch = Scratch::take(rows * stride);
         let to = scratch.slice();
         if transposed {
             // SAFETY: a row of the transpose is `columns` long, within `stride`.
-            unsafe { transpose(data.as_ptr(), columns, rows, to.as_mut_ptr(), stride) };
+            unsafe { transpose::<S>(data.as_ptr(), columns, rows, to.as_mut_ptr(), stride) };
         } else {
             for (to, from) in to.chunks_exact_mut(stride).zip(data.chunks_exact(columns)) {
                 to[..columns].copy_from_slice(from);
@@ -77,19 +78,52 @@ impl Right {
     }
 }
 
+/// [`Right::new`] in the instruction set at hand.
+struct Pad<'a>(Matrix<'a>, bool);
+
+impl Kernel for Pad<'_> {
+    type Output = Right;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> Right {
+        Right::new::<S>(self.0, self.1)
+    }
+}
+
+/// Writes the transpose of a matrix.
+struct Turn<'a>(Matrix<'a>, &'a mut [f32]);
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Matrix { data, rows, columns } = self.0;
+        assert_eq!(self.1.len(), data.len());
+        // SAFETY: the transpose has as many numbers.
+        unsafe { transpose::<S>(data.as_ptr(), rows, columns, self.1.as_mut_ptr(), rows) };
+    }
+}
+
 /// `bias + x weight^T`.
-pub(crate) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+pub(crate) fn forward(
+    isa: Isa,
+    shape: &Shape,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+) -> Vec<f32> {
     assert_eq!(bias.len(), shape.outputs);
     let x = Matrix::new(x, shape.rows, shape.inputs);
     let weight = Matrix::new(weight, shape.outputs, shape.inputs);
-    product(isa, x, Right::new(weight, true, isa.lanes()), Some(bias))
+    product(isa, x, isa.run(Pad(weight, true)), Some(bias))
 }
 
 /// The gradient of `x`, given that of the result.
 pub(crate) fn input_gradient(isa: Isa, shape: &Shape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
     let dy = Matrix::new(dy, shape.rows, shape.outputs);
     let weight = Matrix::new(weight, shape.outputs, shape.inputs);
-    product(isa, dy, Right::new(weight, false, isa.lanes()), None)
+    product(isa, dy, isa.run(Pad(weight, false)), None)
 }
 
 /// The gradient of the weights, given that of the result.
@@ -97,11 +131,9 @@ pub(crate) fn weight_gradient(isa: Isa, shape: &Shape, x: &[f32], dy: &[f32]) ->
     let x = Matrix::new(x, shape.rows, shape.inputs);
     assert_eq!(dy.len(), shape.rows * shape.outputs);
     let mut turned = Scratch::take(dy.len());
-    // SAFETY: the transpose has as many numbers.
-    let to = turned.slice().as_mut_ptr();
-    unsafe { transpose(dy.as_ptr(), shape.rows, shape.outputs, to, shape.rows) };
+    isa.run(Turn(Matrix::new(dy, shape.rows, shape.outputs), turned.slice()));
     let dy = Matrix::new(turned.slice(), shape.outputs, shape.rows);
-    product(isa, dy, Right::new(x, false, isa.lanes()), None)
+    product(isa, dy, isa.run(Pad(x, false)), None)
 }
 
 /// The gradient of the bias, given that of the result: its sum over the rows, in their order.

@@ -48,28 +48,36 @@ impl Kernel for Forward<'_> {
     fn run<S: Simd>(self) {
         let Shape { channels, pixels, groups, eps, activation, .. } = self.shape;
         let per_group = channels / groups;
+        let span = per_group * pixels;
+        // First all statistics, then all results: the groups' chains of sums overlap.
         for group in 0..groups {
-            let at = group * per_group * pixels;
-            // SAFETY: the offsets stay inside one sample; masks end with each channel.
+            // SAFETY: this sample's places.
             unsafe {
-                let x = &self.x[at..at + per_group * pixels];
-                let (mean, scale) = statistics::<S>(x, eps);
+                let x = &self.x[group * span..(group + 1) * span];
+                let (mean, scale) = statistics::<S>(x, eps as f32);
                 *self.statistics.at(2 * group) = mean;
                 *self.statistics.at(2 * group + 1) = scale;
-                let mean = S::splat(mean);
+            }
+        }
+        for group in 0..groups {
+            // SAFETY: the offsets stay inside one sample; masks end with each channel.
+            unsafe {
+                let x = &self.x[group * span..(group + 1) * span];
+                let scale = *self.statistics.at(2 * group + 1);
+                let mean = S::splat(*self.statistics.at(2 * group));
                 for c in 0..per_group {
                     let channel = group * per_group + c;
                     let gain = S::splat(self.gamma[channel] * scale);
                     let shift = S::splat(self.beta[channel]);
                     for p in (0..pixels).step_by(S::LANES) {
-                        let mask = S::first(pixels - p);
-                        let v = S::load_masked(x.as_ptr().add(c * pixels + p), mask);
+                        let left = pixels - p;
+                        let v = S::load_first(x.as_ptr().add(c * pixels + p), left);
                         let z = S::mul_add(S::sub(v, mean), gain, shift);
                         let y = match activation {
                             Activation::Identity => z,
                             Activation::Silu => S::mul(z, S::sigmoid(z)),
                         };
-                        S::store_masked(self.y.at(channel * pixels + p), mask, y);
+                        S::store_first(self.y.at(channel * pixels + p), left, y);
                     }
                 }
             }
@@ -79,23 +87,23 @@ impl Kernel for Forward<'_> {
 
 /// Mean and `1 / sqrt(variance + eps)`, from two passes over numbers that are then in the cache.
 #[inline(always)]
-unsafe fn statistics<S: Simd>(x: &[f32], eps: f64) -> (f32, f32) {
+unsafe fn statistics<S: Simd>(x: &[f32], eps: f32) -> (f32, f32) {
     // SAFETY: the masks end with the slice.
     unsafe {
         let mut sum = S::splat(0.0);
         for at in (0..x.len()).step_by(S::LANES) {
-            sum = S::add(sum, S::load_masked(x.as_ptr().add(at), S::first(x.len() - at)));
+            sum = S::add(sum, S::load_first(x.as_ptr().add(at), x.len() - at));
         }
         let mean = S::sum(sum) / x.len() as f32;
         let centre = S::splat(mean);
         let mut squares = S::splat(0.0);
         for at in (0..x.len()).step_by(S::LANES) {
-            let mask = S::first(x.len() - at);
-            let v = S::keep(S::sub(S::load_masked(x.as_ptr().add(at), mask), centre), mask);
+            let left = x.len() - at;
+            let v = S::keep_first(S::sub(S::load_first(x.as_ptr().add(at), left), centre), left);
             squares = S::mul_add(v, v, squares);
         }
         let variance = S::sum(squares) / x.len() as f32;
-        (mean, (1.0 / (f64::from(variance) + eps).sqrt()) as f32)
+        (mean, 1.0 / (variance + eps).sqrt())
     }
 }
 
@@ -149,19 +157,24 @@ impl Kernel for Backward<'_> {
     fn run<S: Simd>(self) {
         let Shape { channels, pixels, groups, .. } = self.shape;
         let per_group = channels / groups;
+        for channel in 0..channels {
+            // SAFETY: the offsets stay inside one sample; this thread alone has its places.
+            unsafe {
+                let (sum, product) = self.channel::<S>(channel / per_group, channel);
+                *self.sums.at(2 * channel) = sum;
+                *self.sums.at(2 * channel + 1) = product;
+            }
+        }
+        let count = (per_group * pixels) as f32;
         for group in 0..groups {
             let (mut first, mut second) = (0.0f32, 0.0f32);
             for channel in group * per_group..(group + 1) * per_group {
-                // SAFETY: the offsets stay inside one sample; this thread alone has its places.
+                // SAFETY: written above.
                 unsafe {
-                    let (sum, product) = self.channel::<S>(group, channel);
-                    *self.sums.at(2 * channel) = sum;
-                    *self.sums.at(2 * channel + 1) = product;
-                    first += self.gamma[channel] * sum;
-                    second += self.gamma[channel] * product;
+                    first += self.gamma[channel] * *self.sums.at(2 * channel);
+                    second += self.gamma[channel] * *self.sums.at(2 * channel + 1);
                 }
             }
-            let count = (per_group * pixels) as f32;
             // SAFETY: as above.
             unsafe { self.finish::<S>(group, first / count, second / count) };
         }
@@ -182,16 +195,16 @@ impl Backward<'_> {
             let beta = S::splat(self.beta[channel]);
             let (mut sum, mut product) = (S::splat(0.0), S::splat(0.0));
             for p in (0..pixels).step_by(S::LANES) {
-                let mask = S::first(pixels - p);
-                let x = S::load_masked(self.x.as_ptr().add(at + p), mask);
-                let mut dz = S::load_masked(self.gradient.as_ptr().add(at + p), mask);
+                let left = pixels - p;
+                let x = S::load_first(self.x.as_ptr().add(at + p), left);
+                let mut dz = S::load_first(self.gradient.as_ptr().add(at + p), left);
                 let normal = S::mul(S::sub(x, mean), scale);
                 if self.shape.activation == Activation::Silu {
                     dz = S::mul(dz, silu_slope::<S>(S::mul_add(normal, gamma, beta)));
                 }
                 sum = S::add(sum, dz);
                 product = S::mul_add(dz, normal, product);
-                S::store_masked(self.dx.at(at + p), mask, dz);
+                S::store_first(self.dx.at(at + p), left, dz);
             }
             (S::sum(sum), S::sum(product))
         }
@@ -211,12 +224,12 @@ impl Backward<'_> {
                 let gamma = S::splat(self.gamma[channel]);
                 let at = channel * pixels;
                 for p in (0..pixels).step_by(S::LANES) {
-                    let mask = S::first(pixels - p);
-                    let x = S::load_masked(self.x.as_ptr().add(at + p), mask);
-                    let dz = S::load_masked(self.dx.at(at + p), mask);
+                    let left = pixels - p;
+                    let x = S::load_first(self.x.as_ptr().add(at + p), left);
+                    let dz = S::load_first(self.dx.at(at + p), left);
                     let normal = S::mul(S::sub(x, mean), scale);
                     let rest = S::sub(S::sub(S::mul(dz, gamma), first), S::mul(normal, second));
-                    S::store_masked(self.dx.at(at + p), mask, S::mul(rest, scale));
+                    S::store_first(self.dx.at(at + p), left, S::mul(rest, scale));
                 }
             }
         }

@@ -60,18 +60,18 @@ impl Kernel for AdamW<'_> {
             let eps = S::splat(s.eps as f32);
             let pace = S::splat((-s.learning_rate / correction1) as f32);
             for at in (0..self.param.len()).step_by(S::LANES) {
-                let mask = S::first(self.param.len() - at);
-                let g = S::mul(S::load_masked(self.grad.as_ptr().add(at), mask), scale);
-                let m = S::load_masked(self.exp_avg.as_ptr().add(at), mask);
-                let v = S::load_masked(self.exp_avg_sq.as_ptr().add(at), mask);
-                let p = S::load_masked(self.param.as_ptr().add(at), mask);
+                let left = self.param.len() - at;
+                let g = S::mul(S::load_first(self.grad.as_ptr().add(at), left), scale);
+                let m = S::load_first(self.exp_avg.as_ptr().add(at), left);
+                let v = S::load_first(self.exp_avg_sq.as_ptr().add(at), left);
+                let p = S::load_first(self.param.as_ptr().add(at), left);
                 let m = S::mul_add(S::sub(g, m), weight1, m);
                 let v = S::mul_add(S::mul(g, weight2), g, S::mul(v, beta2));
                 let denominator = S::add(S::div(S::sqrt(v), root), eps);
                 let p = S::mul_add(pace, S::div(m, denominator), S::mul(p, keep));
-                S::store_masked(self.exp_avg.as_mut_ptr().add(at), mask, m);
-                S::store_masked(self.exp_avg_sq.as_mut_ptr().add(at), mask, v);
-                S::store_masked(self.param.as_mut_ptr().add(at), mask, p);
+                S::store_first(self.exp_avg.as_mut_ptr().add(at), left, m);
+                S::store_first(self.exp_avg_sq.as_mut_ptr().add(at), left, v);
+                S::store_first(self.param.as_mut_ptr().add(at), left, p);
             }
         }
     }
@@ -114,11 +114,11 @@ impl Kernel for Lerp<'_> {
         unsafe {
             let weight = S::splat(self.weight);
             for at in (0..self.average.len()).step_by(S::LANES) {
-                let mask = S::first(self.average.len() - at);
-                let average = S::load_masked(self.average.as_ptr().add(at), mask);
-                let value = S::load_masked(self.value.as_ptr().add(at), mask);
+                let left = self.average.len() - at;
+                let average = S::load_first(self.average.as_ptr().add(at), left);
+                let value = S::load_first(self.value.as_ptr().add(at), left);
                 let next = S::mul_add(weight, S::sub(value, average), average);
-                S::store_masked(self.average.as_mut_ptr().add(at), mask, next);
+                S::store_first(self.average.as_mut_ptr().add(at), left, next);
             }
         }
     }
@@ -150,8 +150,8 @@ impl Kernel for Squares<'_> {
             for at in (0..x.len()).step_by(4 * S::LANES) {
                 for (i, sum) in sums.iter_mut().enumerate() {
                     let at = at + i * S::LANES;
-                    let mask = S::first(x.len().saturating_sub(at));
-                    let v = S::load_masked(x.as_ptr().wrapping_add(at), mask);
+                    let left = x.len().saturating_sub(at);
+                    let v = S::load_first(x.as_ptr().wrapping_add(at), left);
                     *sum = S::mul_add(v, v, *sum);
                 }
             }

@@ -76,12 +76,14 @@ pub(crate) trait Kernel {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<x86::Avx2>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma")]
+#[inline(never)]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<x86::Avx512>()
 }
@@ -117,6 +119,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn min(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`, rounded once where the hardware can.
     unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// The sum of the lanes, always in the same order.
+    unsafe fn sum(v: Self::Vector) -> f32;
+    /// Runs another kernel, compiled by itself: what is inlined into one function too often is
+    /// in the end not inlined at all, and vectors then travel through memory.
+    unsafe fn call<K: Kernel>(kernel: K) -> K::Output;
+    /// Writes the transpose of the 8 by 8 block at `from` to `to`.
+    unsafe fn turn8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// `v * 2^n` for whole numbers `n` from -126 to 127.
     unsafe fn times_power_of_two(v: Self::Vector, n: Self::Vector) -> Self::Vector;
 
@@ -126,20 +135,37 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         ((1u64 << n.min(Self::LANES)) - 1) as u32
     }
 
-    /// The sum of the lanes, by halves: the same order every time.
+    /// The first `n` lanes, all of them for `n >= LANES`; the others are zero.
     #[inline(always)]
-    unsafe fn sum(v: Self::Vector) -> f32 {
-        let mut lanes = [0.0f32; 16];
-        // SAFETY: no vector has more than 16 lanes.
-        unsafe { Self::store(lanes.as_mut_ptr(), v) };
-        let mut width = Self::LANES / 2;
-        while width > 0 {
-            for i in 0..width {
-                lanes[i] += lanes[i + width];
+    unsafe fn load_first(from: *const f32, n: usize) -> Self::Vector {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if n >= Self::LANES {
+                Self::load(from)
+            } else {
+                Self::load_masked(from, Self::first(n))
             }
-            width /= 2;
         }
-        lanes[0]
+    }
+
+    /// Stores the first `n` lanes, all of them for `n >= LANES`.
+    #[inline(always)]
+    unsafe fn store_first(to: *mut f32, n: usize, v: Self::Vector) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if n >= Self::LANES {
+                Self::store(to, v);
+            } else {
+                Self::store_masked(to, Self::first(n), v);
+            }
+        }
+    }
+
+    /// Zeroes all lanes but the first `n`.
+    #[inline(always)]
+    unsafe fn keep_first(v: Self::Vector, n: usize) -> Self::Vector {
+        // SAFETY: arithmetic on registers only.
+        unsafe { if n >= Self::LANES { v } else { Self::keep(v, Self::first(n)) } }
     }
 
     /// `e^v`, to about one unit in the last place; the argument is held within [-87.3, 88.3].
@@ -151,14 +177,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         const LN2_HIGH: f32 = 0.693_359_4;
         const LN2_LOW: f32 = -2.121_944_4e-4;
         // Minimax polynomial of (e^r - 1 - r) / r^2 on [-ln2/2, ln2/2] (Cephes expf).
-        const P: [f32; 6] = [
-            1.987_569_2e-4,
-            1.398_199_9e-3,
-            8.333_452e-3,
-            4.166_579_6e-2,
-            1.666_666_5e-1,
-            5.000_000_1e-1,
-        ];
+        const P: [f32; 6] =
+            [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
         // SAFETY: arithmetic on registers only.
         unsafe {
             // In this order of arguments a NaN stays one.
@@ -219,9 +239,11 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_masked(from: *const f32, bits: u32) -> [f32; 8] {
         // SAFETY: only the lanes that the caller promised are read.
-        std::array::from_fn(|i| {
-            if bits >> i & 1 == 1 { unsafe { *from.wrapping_add(i) } } else { 0.0 }
-        })
+        std::array::from_fn(
+            |i| {
+                if bits >> i & 1 == 1 { unsafe { *from.wrapping_add(i) } } else { 0.0 }
+            },
+        )
     }
     #[inline(always)]
     unsafe fn store_masked(to: *mut f32, bits: u32, v: [f32; 8]) {
@@ -276,6 +298,26 @@ impl Simd for Portable {
         })
     }
     #[inline(always)]
+    unsafe fn sum(v: [f32; 8]) -> f32 {
+        let [a, b, c, d, e, f, g, h] = v;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+    #[inline(never)]
+    unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Self>()
+    }
+    #[inline(always)]
+    unsafe fn turn8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for column in 0..8 {
+            for row in 0..8 {
+                // SAFETY: within both blocks.
+                unsafe {
+                    *to.add(column * to_stride + row) = *from.add(row * from_stride + column)
+                };
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn times_power_of_two(v: [f32; 8], n: [f32; 8]) -> [f32; 8] {
         zip(v, n, |v, n| v * f32::from_bits(((n as i32 + 127) as u32) << 23))
     }
@@ -284,7 +326,7 @@ impl Simd for Portable {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     //! Each method is one instruction of its set, or nearly.
-    use super::Simd;
+    use super::{Kernel, Simd, run_avx2, run_avx512};
     use std::arch::x86_64::*;
 
     /// Eight lanes.
@@ -298,6 +340,33 @@ mod x86 {
         unsafe {
             let lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
             _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits as i32), lane), lane)
+        }
+    }
+
+    /// [`Simd::turn8`]: pairs, then quads, then halves change places.
+    #[inline(always)]
+    unsafe fn turn8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller has AVX2 and both blocks.
+        unsafe {
+            let mut pairs = [_mm256_setzero_ps(); 8];
+            for i in (0..8).step_by(2) {
+                let a = _mm256_loadu_ps(from.add(i * from_stride));
+                let b = _mm256_loadu_ps(from.add((i + 1) * from_stride));
+                pairs[i] = _mm256_unpacklo_ps(a, b);
+                pairs[i + 1] = _mm256_unpackhi_ps(a, b);
+            }
+            let mut quads = [_mm256_setzero_ps(); 8];
+            for i in [0, 1, 4, 5] {
+                let (a, b) = (pairs[i], pairs[i + 2]);
+                let to = i / 4 * 4 + i % 4 * 2;
+                quads[to] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+                quads[to + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+            }
+            for i in 0..4 {
+                let (a, b) = (quads[i], quads[i + 4]);
+                _mm256_storeu_ps(to.add(i * to_stride), _mm256_permute2f128_ps::<0x20>(a, b));
+                _mm256_storeu_ps(to.add((i + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(a, b));
+            }
         }
     }
 
@@ -363,6 +432,22 @@ mod x86 {
         #[inline(always)]
         unsafe fn mul_add(a: __m256, b: __m256, c: __m256) -> __m256 {
             unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn sum(v: __m256) -> f32 {
+            unsafe {
+                let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+                _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
+            unsafe { run_avx2(kernel) }
+        }
+        #[inline(always)]
+        unsafe fn turn8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe { turn8(from, from_stride, to, to_stride) }
         }
         #[inline(always)]
         unsafe fn times_power_of_two(v: __m256, n: __m256) -> __m256 {
@@ -438,6 +523,24 @@ mod x86 {
         #[inline(always)]
         unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn sum(v: __m512) -> f32 {
+            unsafe {
+                let v = _mm512_add_ps(v, _mm512_shuffle_f32x4::<0b01_00_11_10>(v, v));
+                let v = _mm512_add_ps(v, _mm512_shuffle_f32x4::<0b10_11_00_01>(v, v));
+                let v = _mm512_castps512_ps128(v);
+                let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+                _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
+            unsafe { run_avx512(kernel) }
+        }
+        #[inline(always)]
+        unsafe fn turn8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe { turn8(from, from_stride, to, to_stride) }
         }
         #[inline(always)]
         unsafe fn times_power_of_two(v: __m512, n: __m512) -> __m512 {

@@ -12,12 +12,8 @@ pub(crate) fn conv2d(
     padding: Padding,
 ) -> Tensor<4> {
     let Padding { top, bottom, left, right } = padding;
-    let options = ConvOptions::new_with_padding(
-        [stride, stride],
-        [(top, bottom), (left, right)],
-        [1, 1],
-        1,
-    );
+    let options =
+        ConvOptions::new_with_padding([stride, stride], [(top, bottom), (left, right)], [1, 1], 1);
     module::conv2d(x, weight, bias, options)
 }
 
@@ -72,11 +68,7 @@ pub(crate) fn adamw<const D: usize>(
     (param, exp_avg, exp_avg_sq)
 }
 
-pub(crate) fn lerp<const D: usize>(
-    average: Tensor<D>,
-    value: Tensor<D>,
-    weight: f64,
-) -> Tensor<D> {
+pub(crate) fn lerp<const D: usize>(average: Tensor<D>, value: Tensor<D>, weight: f64) -> Tensor<D> {
     average.clone() + (value - average) * weight
 }
 

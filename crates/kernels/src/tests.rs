@@ -77,7 +77,7 @@ pub(crate) fn tensor<const D: usize>(data: &[f32], shape: [usize; D], tracked: b
 
 /// The numbers of a tensor.
 pub(crate) fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().to_vec::<f32>().unwrap()
+    x.into_data().try_to_vec::<f32>().unwrap()
 }
 
 /// The numbers as `f64`.

@@ -136,7 +136,8 @@ impl Packer {
             match &self.copies {
                 Copies::Shifted(shifts) => {
                     for shift in shifts {
-                        let (from, to) = (from.wrapping_offset(shift.from), to.wrapping_add(shift.to));
+                        let (from, to) =
+                            (from.wrapping_offset(shift.from), to.wrapping_add(shift.to));
                         for (i, &mask) in shift.masks.iter().enumerate() {
                             let at = i * S::LANES;
                             // SAFETY: the mask admits only pixels of the channel, and the stores

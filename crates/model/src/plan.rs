@@ -3,7 +3,7 @@
 use crate::{ModelError, SchedulerConfig};
 use serde::{Deserialize, Serialize};
 use sumi_process::{NoiseLevel, Prediction, Schedule};
-use sumi_sampler::{Grid, Limit, Sampler};
+use sumi_sampler::{Grid, GridError, Limit, Sampler};
 
 /// A sampler by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,13 @@ impl Plan {
             SamplerKind::Ddim => 50.min(total),
         });
         let timesteps = Grid::timesteps(config.timestep_spacing, total, steps, config.steps_offset)
-            .map_err(|error| invalid(error.to_string()))?;
+            .map_err(|error| match error {
+                GridError::Steps { steps, timesteps } => {
+                    let expected = format!("1 to {timesteps}, the model's training timesteps");
+                    ModelError::request("steps", expected, steps)
+                }
+                GridError::Offset { .. } => invalid(error.to_string()),
+            })?;
         let (grid, sampler) = match kind {
             SamplerKind::Ddpm => {
                 if let Some(eta) = choice.eta {
@@ -135,7 +141,7 @@ mod tests {
             Plan::new(config, choice).unwrap_err().to_string()
         };
         let steps = |n| SamplerChoice { steps: Some(n), ..SamplerChoice::default() };
-        assert!(refusal(&config, steps(0)).contains("expected from 1 to 1000"));
+        assert!(refusal(&config, steps(0)).contains("steps: expected 1 to 1000"));
         assert!(refusal(&config, steps(1001)).contains("found 1001"));
         let eta = SamplerChoice { eta: Some(0.5), ..SamplerChoice::default() };
         assert!(refusal(&config, eta).contains("only ddim has an eta"));

@@ -45,6 +45,33 @@ impl Default for GridOptions {
     }
 }
 
+/// In which order to lay out pictures of these classes so that every row is one class, and in how
+/// many columns. Without classes the order stays and the sheet is as square as it can be.
+///
+/// ```
+/// use sumi_pictures::sheet_layout;
+///
+/// assert_eq!(sheet_layout(&[0, 1, 0, 1, 0, 1], 6), (vec![0, 2, 4, 1, 3, 5], 3));
+/// assert_eq!(sheet_layout(&[], 9).1, 3);
+/// // Classes of different sizes cannot be rows.
+/// assert_eq!(sheet_layout(&[0, 0, 0, 1], 4), (vec![0, 1, 2, 3], 2));
+/// ```
+pub fn sheet_layout(classes: &[u32], count: usize) -> (Vec<usize>, usize) {
+    let mut order: Vec<usize> = (0..count).collect();
+    let square = (count as f64).sqrt().ceil() as usize;
+    let mut sizes = std::collections::BTreeMap::new();
+    for class in classes {
+        *sizes.entry(class).or_insert(0_usize) += 1;
+    }
+    let first = sizes.values().next().copied().unwrap_or(0);
+    let rows = sizes.len() > 1 && classes.len() == count && sizes.values().all(|&n| n == first);
+    if !rows {
+        return (order, square.max(1));
+    }
+    order.sort_by_key(|&i| classes[i]);
+    (order, first)
+}
+
 /// Lays out pictures row by row on white paper, with `gap_px` between them and around them.
 ///
 /// The sheet is `rows * (h * scale + gap) + gap` high, and as wide in the same way; it is grey when every

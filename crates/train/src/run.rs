@@ -9,7 +9,7 @@ use std::time::Instant;
 use sumi_data::Pictures;
 use sumi_formats::atomic;
 use sumi_model::{Classes, Generator, Plan, Request, SamplerChoice};
-use sumi_pictures::{GridOptions, Picture};
+use sumi_pictures::{GridOptions, Picture, sheet_layout};
 
 /// Where a run leaves its files, and how it goes on.
 pub struct RunOptions<'a> {
@@ -180,16 +180,15 @@ fn draw_samples(trainer: &Trainer, out: &Path, log: &mut Log) -> Result<PathBuf,
     };
     let mut generator = Generator::new(&model, &plan, request)?;
     let [c, h, w] = generator.dims();
-    let mut pictures = Vec::with_capacity(sample.count);
+    let (mut pictures, mut classes) = (Vec::with_capacity(sample.count), Vec::new());
     while let Some(batch) = generator.next_batch(&mut ())? {
+        classes.extend(&batch.classes);
         for values in batch.samples.chunks(c * h * w) {
             pictures.push(Picture::from_unit_range(values, c, h, w)?);
         }
     }
-    let columns = match model.unet.classes() {
-        Some(classes) => classes,
-        None => (sample.count as f64).sqrt().ceil() as usize,
-    };
+    let (order, columns) = sheet_layout(&classes, pictures.len());
+    let pictures: Vec<Picture> = order.into_iter().map(|i| pictures[i].clone()).collect();
     let scale = (64 / h.max(1)).clamp(1, 4);
     let sheet = GridOptions { columns, scale, ..GridOptions::default() }.draw(&pictures)?;
     let png = sheet.png_bytes();

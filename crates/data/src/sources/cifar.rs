@@ -6,18 +6,8 @@ use sumi_formats::cifar::{PICTURE_BYTES, read_batch};
 
 const SIZE_PX: usize = 32;
 
-const CLASS_NAMES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
+const CLASS_NAMES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// Loads the five training batches in a folder.
 pub(super) fn load(folder: &Path) -> Result<Pictures> {

@@ -70,28 +70,15 @@ fn find(folder: &Path) -> Result<(Vec<Found>, Vec<String>)> {
         if !paths.is_empty() {
             let label = class_names.len() as u32;
             files.extend(paths.into_iter().map(|path| Found { path, label }));
-            class_names.push(
-                path.file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-            );
+            class_names.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
     }
     if files.is_empty() && loose.is_empty() {
         let expected = format!("image files ({})", EXTENSIONS.join(", "));
-        return Err(DataError::mismatch(
-            folder,
-            "the folder's content",
-            expected,
-            "none",
-        ));
+        return Err(DataError::mismatch(folder, "the folder's content", expected, "none"));
     }
     if class_names.is_empty() {
-        files = loose
-            .into_iter()
-            .map(|path| Found { path, label: 0 })
-            .collect();
+        files = loose.into_iter().map(|path| Found { path, label: 0 }).collect();
         return Ok((files, one_class()));
     }
     if let Some(path) = loose.first() {
@@ -138,11 +125,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn is_image(path: &Path) -> bool {
-    let extension = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     EXTENSIONS.contains(&&*extension)
 }
 
@@ -163,10 +146,7 @@ fn read(path: &Path, size_px: usize, channels: usize, how: Fit) -> Result<Vec<u8
 
 /// Decodes an image, or the first frame of an animation, the way up that its camera noted.
 fn decode(path: &Path) -> Result<DynamicImage> {
-    let image_error = |source: ImageError| DataError::Image {
-        path: path.to_owned(),
-        source,
-    };
+    let image_error = |source: ImageError| DataError::Image { path: path.to_owned(), source };
     let mut reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(|e| DataError::io(path, "read the image", e))?;

@@ -26,12 +26,7 @@ pub(super) fn load(
     };
     if count == 0 || height_px == 0 || width_px == 0 {
         let found = format!("{:?}", file.dims);
-        return Err(DataError::mismatch(
-            images,
-            "dimensions",
-            "at least one of each",
-            found,
-        ));
+        return Err(DataError::mismatch(images, "dimensions", "at least one of each", found));
     }
     let (labels, class_names) = match labels {
         None => (vec![0; count], one_class()),
@@ -61,10 +56,7 @@ pub(super) fn load(
 fn read_labels(path: &Path, count: usize) -> Result<(Vec<u32>, Vec<String>)> {
     let file = idx::read(path)?;
     if file.dims != [count] {
-        let (expected, found) = (
-            format!("[{count}], one a picture"),
-            format!("{:?}", file.dims),
-        );
+        let (expected, found) = (format!("[{count}], one a picture"), format!("{:?}", file.dims));
         return Err(DataError::mismatch(path, "dimensions", expected, found));
     }
     let highest = file.data.iter().max().copied().unwrap_or(0);

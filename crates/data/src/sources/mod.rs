@@ -15,18 +15,12 @@ pub fn load(config: &DataConfig) -> Result<Pictures> {
     config.check()?;
     let pictures = match &config.source {
         Source::Digits => digits::load(),
-        Source::Idx {
-            images,
-            labels,
-            image_size_px,
-            fit,
-        } => idx::load(images, labels.as_deref(), *image_size_px, *fit)?,
-        Source::Folder {
-            path,
-            image_size_px,
-            channels,
-            fit,
-        } => folder::load(path, *image_size_px, *channels, *fit)?,
+        Source::Idx { images, labels, image_size_px, fit } => {
+            idx::load(images, labels.as_deref(), *image_size_px, *fit)?
+        }
+        Source::Folder { path, image_size_px, channels, fit } => {
+            folder::load(path, *image_size_px, *channels, *fit)?
+        }
         Source::Cifar10 { path } => cifar::load(path)?,
     };
     pictures.check()?;
@@ -42,11 +36,7 @@ pub fn load_split(config: &DataConfig) -> Result<(Pictures, Pictures)> {
     let (train, held_out) = split(pictures.len(), config.held_out_fraction, SPLIT_SEED);
     if train.is_empty() {
         let expected = "pictures left to train on";
-        return Err(DataError::value(
-            "held_out_fraction",
-            expected,
-            config.held_out_fraction,
-        ));
+        return Err(DataError::value("held_out_fraction", expected, config.held_out_fraction));
     }
     if held_out.is_empty() {
         let none = pictures.subset(&[]);

@@ -38,13 +38,7 @@ impl Header {
         }
         let raw: RawHeader = serde_json::from_slice(&json).map_err(|error| {
             let offset = LENGTH_BYTES + byte_of(&json, error.line(), error.column());
-            FormatError::malformed(
-                path,
-                "the header",
-                offset,
-                "a JSON header",
-                error.to_string(),
-            )
+            FormatError::malformed(path, "the header", offset, "a JSON header", error.to_string())
         })?;
         drop(json);
         raw.check(path, LENGTH_BYTES + header_bytes, length)
@@ -59,17 +53,10 @@ fn header_length(path: &Path, reader: &mut impl Read, length: u64) -> Result<u64
         return Err(FormatError::malformed(path, field, 0, "8 bytes", found));
     }
     let mut bytes = [0; LENGTH_BYTES as usize];
-    reader
-        .read_exact(&mut bytes)
-        .map_err(|e| FormatError::io(path, "read the file", e))?;
+    reader.read_exact(&mut bytes).map_err(|e| FormatError::io(path, "read the file", e))?;
     let header_bytes = u64::from_le_bytes(bytes);
     if header_bytes > MAX_HEADER_BYTES {
-        return Err(FormatError::too_large(
-            path,
-            field,
-            MAX_HEADER_BYTES,
-            header_bytes,
-        ));
+        return Err(FormatError::too_large(path, field, MAX_HEADER_BYTES, header_bytes));
     }
     if header_bytes > length - LENGTH_BYTES {
         return Err(FormatError::malformed(
@@ -124,13 +111,7 @@ impl RawHeader {
         for (name, _) in &self.tensors {
             if !names.insert(name) {
                 let field = format!("tensor `{name}`");
-                return Err(FormatError::malformed(
-                    path,
-                    &field,
-                    None,
-                    "one entry",
-                    "two",
-                ));
+                return Err(FormatError::malformed(path, &field, None, "one entry", "two"));
             }
         }
         self.tensors.sort_by_key(|(_, raw)| raw.data_offsets);
@@ -147,16 +128,10 @@ impl RawHeader {
                 "the data",
                 data_start + end,
                 format!("the end of the file, {end} bytes into the data"),
-                format!(
-                    "{} bytes that belong to no tensor",
-                    length - data_start - end
-                ),
+                format!("{} bytes that belong to no tensor", length - data_start - end),
             ));
         }
-        Ok(Header {
-            tensors,
-            metadata: self.metadata,
-        })
+        Ok(Header { tensors, metadata: self.metadata })
     }
 }
 
@@ -166,9 +141,7 @@ impl RawTensor {
         let Some(dtype) = Dtype::from_name(&self.dtype) else {
             let expected = Dtype::ALL.map(Dtype::name).join(", ");
             let found = format!("the type {:?}", self.dtype);
-            return Err(FormatError::unsupported(
-                path, &field, None, expected, found,
-            ));
+            return Err(FormatError::unsupported(path, &field, None, expected, found));
         };
         let malformed = |expected: String, found: String| {
             FormatError::malformed(path, &field, None, expected, found)
@@ -176,38 +149,21 @@ impl RawTensor {
         let Shape(shape) = self.shape;
         let (begin, end) = self.data_offsets;
         let bytes = tensor::bytes(dtype, &shape).ok_or_else(|| {
-            malformed(
-                "a size that fits 64 bits".into(),
-                format!("{} {shape:?}", dtype.name()),
-            )
+            malformed("a size that fits 64 bits".into(), format!("{} {shape:?}", dtype.name()))
         })? as u64;
         if begin != start {
             let expected = format!("data that begins where the tensor before it ends, at {start}");
-            return Err(malformed(
-                expected,
-                format!("data_offsets [{begin}, {end}]"),
-            ));
+            return Err(malformed(expected, format!("data_offsets [{begin}, {end}]")));
         }
         if end.checked_sub(begin) != Some(bytes) {
             let expected = format!("{bytes} bytes for {} {shape:?}", dtype.name());
-            return Err(malformed(
-                expected,
-                format!("data_offsets [{begin}, {end}]"),
-            ));
+            return Err(malformed(expected, format!("data_offsets [{begin}, {end}]")));
         }
         if end > data_bytes {
             let expected = format!("data within the {data_bytes} bytes that the file holds");
-            return Err(malformed(
-                expected,
-                format!("data_offsets [{begin}, {end}]"),
-            ));
+            return Err(malformed(expected, format!("data_offsets [{begin}, {end}]")));
         }
-        Ok(TensorInfo {
-            name,
-            dtype,
-            shape,
-            bytes,
-        })
+        Ok(TensorInfo { name, dtype, shape, bytes })
     }
 }
 
@@ -308,10 +264,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                     let raw = map.next_value().map_err(in_tensor)?;
                     tensors.push((name, raw));
                 }
-                Ok(RawHeader {
-                    tensors,
-                    metadata: metadata.unwrap_or_default(),
-                })
+                Ok(RawHeader { tensors, metadata: metadata.unwrap_or_default() })
             }
         }
         deserializer.deserialize_map(Entries)
@@ -325,12 +278,7 @@ pub(super) fn compose<'a>(
 ) -> Result<(Vec<u8>, Vec<&'a NamedTensor>)> {
     map.check_for(path)?;
     if map.get(METADATA).is_some() {
-        return Err(FormatError::tensor(
-            path,
-            METADATA,
-            "another name",
-            "a reserved one",
-        ));
+        return Err(FormatError::tensor(path, METADATA, "another name", "a reserved one"));
     }
     let mut order: Vec<&NamedTensor> = map.tensors.iter().collect();
     // Readers map the file and view each tensor in place, which needs data aligned to its elements.
@@ -348,11 +296,8 @@ pub(super) fn compose<'a>(
         let end = begin + tensor.data.len() as u64;
         serde_json::to_writer(&mut header, &tensor.name).map_err(json)?;
         header.push(b':');
-        let entry = Entry {
-            dtype: tensor.dtype.name(),
-            shape: &tensor.shape,
-            data_offsets: (begin, end),
-        };
+        let entry =
+            Entry { dtype: tensor.dtype.name(), shape: &tensor.shape, data_offsets: (begin, end) };
         serde_json::to_writer(&mut header, &entry).map_err(json)?;
         header.push(b',');
         begin = end;
@@ -364,12 +309,7 @@ pub(super) fn compose<'a>(
     header.resize(header.len().next_multiple_of(LENGTH_BYTES as usize), b' ');
     let header_bytes = header.len() as u64 - LENGTH_BYTES;
     if header_bytes > MAX_HEADER_BYTES {
-        return Err(FormatError::too_large(
-            path,
-            "the header",
-            MAX_HEADER_BYTES,
-            header_bytes,
-        ));
+        return Err(FormatError::too_large(path, "the header", MAX_HEADER_BYTES, header_bytes));
     }
     header[..LENGTH_BYTES as usize].copy_from_slice(&header_bytes.to_le_bytes());
     Ok((header, order))

@@ -48,17 +48,9 @@ fn parse(path: &Path, reader: &mut impl Read, length: u64) -> Result<TensorMap> 
     let mut tensors = Vec::with_capacity(header.tensors.len());
     for info in header.tensors {
         let data = source::read_exact(path, reader, info.bytes)?;
-        tensors.push(NamedTensor {
-            name: info.name,
-            dtype: info.dtype,
-            shape: info.shape,
-            data,
-        });
+        tensors.push(NamedTensor { name: info.name, dtype: info.dtype, shape: info.shape, data });
     }
-    Ok(TensorMap {
-        tensors,
-        metadata: header.metadata,
-    })
+    Ok(TensorMap { tensors, metadata: header.metadata })
 }
 
 /// Writes tensors and metadata to a file, whole or not at all.
@@ -82,7 +74,7 @@ pub fn write(path: impl AsRef<Path>, map: &TensorMap) -> Result<()> {
     })
 }
 
-/// The bytes that [`write`] would put into a file.
+/// The bytes that [`write()`] would put into a file.
 ///
 /// ```
 /// use sumi_formats::{NamedTensor, TensorMap, safetensors};
@@ -94,7 +86,7 @@ pub fn write(path: impl AsRef<Path>, map: &TensorMap) -> Result<()> {
 /// ```
 ///
 /// # Errors
-/// [`crate::FormatError::Tensor`], as [`write`].
+/// [`crate::FormatError::Tensor`], as [`write()`].
 pub fn to_bytes(map: &TensorMap) -> Result<Vec<u8>> {
     let (mut bytes, order) = header::compose(Path::new(""), map)?;
     for tensor in order {

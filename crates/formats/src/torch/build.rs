@@ -1,8 +1,8 @@
 //! From a pickle's values to tensors.
 
-use super::pickle::{Budget, Id, Node, Pickle, StorageRef, View};
+use super::value::{Budget, Id, Node, Pickle, StorageRef, View};
 use crate::limits::{MAX_TENSORS, SLACK_BYTES};
-use crate::{Dtype, FormatError, NamedTensor, Result, TensorMap, tensor};
+use crate::{FormatError, NamedTensor, Result, TensorMap, tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -27,32 +27,21 @@ pub(super) struct Stored {
 
 /// Where storages' bytes come from.
 pub(super) trait Storages {
-    /// The bytes of a storage, which must be exactly `numel` elements; asked for once.
-    fn take(&mut self, path: &Path, key: &str, dtype: Dtype, numel: u64) -> Result<Vec<u8>>;
+    /// The bytes of a storage, exactly as many as its elements take; asked for once.
+    fn take(&mut self, path: &Path, storage: &StorageRef) -> Result<Vec<u8>>;
 }
 
 impl Pickle {
     /// The tensors in the root's dictionaries, by dotted name, in order.
     pub fn tensors(&self, path: &Path, budget: &mut Budget) -> Result<Vec<Stored>> {
         let mut found = Vec::new();
-        let mut flatten = Flatten {
-            pickle: self,
-            path,
-            budget,
-            found: &mut found,
-        };
+        let mut flatten = Flatten { pickle: self, path, budget, found: &mut found };
         flatten.visit(self.root, String::new(), 0)?;
         let mut names: Vec<&str> = found.iter().map(|stored| stored.name.as_str()).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             let field = format!("tensor `{}`", pair[0]);
-            return Err(FormatError::malformed(
-                path,
-                &field,
-                None,
-                "one tensor",
-                "two",
-            ));
+            return Err(FormatError::malformed(path, &field, None, "one tensor", "two"));
         }
         Ok(found)
     }
@@ -75,15 +64,8 @@ impl Flatten<'_, '_> {
                     let (limit, field) = (MAX_TENSORS as u64, "the number of tensors");
                     return Err(FormatError::too_large(self.path, field, limit, limit + 1));
                 }
-                let name = if name.is_empty() {
-                    "tensor".to_owned()
-                } else {
-                    name
-                };
-                self.found.push(Stored {
-                    name,
-                    view: view.clone(),
-                });
+                let name = if name.is_empty() { "tensor".to_owned() } else { name };
+                self.found.push(Stored { name, view: view.clone() });
             }
             Node::Dict(pairs) => {
                 if depth == MAX_DEPTH {
@@ -96,11 +78,7 @@ impl Flatten<'_, '_> {
                         Node::Int(number) => number.to_string(),
                         _ => continue,
                     };
-                    let child = if name.is_empty() {
-                        key
-                    } else {
-                        format!("{name}.{key}")
-                    };
+                    let child = if name.is_empty() { key } else { format!("{name}.{key}") };
                     self.visit(*value, child, depth + 1)?;
                 }
             }
@@ -120,51 +98,30 @@ pub(super) fn materialise(
     limit: u64,
     storages: &mut impl Storages,
 ) -> Result<TensorMap> {
-    let mut total: u64 = 0;
-    let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    check_total(path, &tensors, limit)?;
+    let mut by_key: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, stored) in tensors.iter().enumerate() {
-        let bytes = stored.check(path)?;
-        let cost = TENSOR_COST + stored.name.len() as u64;
-        total = total.saturating_add(bytes).saturating_add(cost);
-        by_key
-            .entry(stored.view.storage.key.clone())
-            .or_default()
-            .push(index);
-    }
-    if total > limit {
-        return Err(FormatError::too_large(
-            path,
-            "the tensors' total size",
-            limit,
-            total,
-        ));
+        let key = &stored.view.storage.key;
+        by_key.entry(key).or_default().push(index);
     }
     let mut data = vec![Vec::new(); tensors.len()];
     for (key, users) in by_key {
-        let StorageRef { dtype, numel, .. } = *tensors[users[0]].view.storage;
-        if let Some(other) = users.iter().find(|&&user| {
-            let storage = &tensors[user].view.storage;
-            (storage.dtype, storage.numel) != (dtype, numel)
-        }) {
-            let field = format!("tensor `{}`", tensors[*other].name);
-            let expected = format!("storage `{key}` of {numel} {}", dtype.name());
-            return Err(FormatError::malformed(
-                path,
-                &field,
-                None,
-                expected,
-                "another size or type",
-            ));
+        let storage = &tensors[users[0]].view.storage;
+        if let Some(&other) = users.iter().find(|&&user| tensors[user].view.storage != *storage) {
+            let field = format!("tensor `{}`", tensors[other].name);
+            let (numel, dtype) = (storage.numel, storage.dtype.name());
+            let expected = format!("storage `{key}` of {numel} {dtype}");
+            let found = "another size or type";
+            return Err(FormatError::malformed(path, &field, None, expected, found));
         }
-        let bytes = storages.take(path, &key, dtype, numel)?;
-        if let [only] = users[..]
-            && tensors[only].is_whole_storage(bytes.len())
-        {
-            data[only] = bytes;
-            continue;
-        }
-        for user in users {
-            data[user] = tensors[user].view.layout.gather(dtype, &bytes);
+        let bytes = storages.take(path, storage)?;
+        match users[..] {
+            [only] if tensors[only].is_whole_storage(bytes.len()) => data[only] = bytes,
+            _ => {
+                for user in users {
+                    data[user] = tensors[user].view.layout.gather(storage.dtype, &bytes);
+                }
+            }
         }
     }
     let named = |(stored, data): (Stored, Vec<u8>)| NamedTensor {
@@ -173,9 +130,21 @@ pub(super) fn materialise(
         shape: stored.view.layout.shape.clone(),
         data,
     };
-    Ok(TensorMap::new(
-        tensors.into_iter().zip(data).map(named).collect(),
-    ))
+    Ok(TensorMap::new(tensors.into_iter().zip(data).map(named).collect()))
+}
+
+/// Holds every tensor against its storage, and all of them against the limit.
+fn check_total(path: &Path, tensors: &[Stored], limit: u64) -> Result<()> {
+    let mut total: u64 = 0;
+    for stored in tensors {
+        let cost = TENSOR_COST + stored.name.len() as u64;
+        total = total.saturating_add(stored.check(path)?).saturating_add(cost);
+    }
+    if total > limit {
+        let field = "the tensors' total size";
+        return Err(FormatError::too_large(path, field, limit, total));
+    }
+    Ok(())
 }
 
 impl Stored {
@@ -189,10 +158,7 @@ impl Stored {
                 path,
                 &format!("tensor `{}`", self.name),
                 None,
-                format!(
-                    "elements within the {numel} of storage `{}`",
-                    self.view.storage.key
-                ),
+                format!("elements within the {numel} of storage `{}`", self.view.storage.key),
                 format!(
                     "shape {:?}, strides {:?}, offset {}",
                     self.view.layout.shape, self.view.layout.strides, self.view.layout.offset

@@ -3,25 +3,24 @@
 //! bytes.
 
 use super::build::{Storages, Stored, limit, materialise};
-use super::pickle::{Budget, Machine, Node, Pickle, StorageRef};
-use crate::{Dtype, FormatError, Result, TensorMap, source};
+use super::pickle::Machine;
+use super::value::{Budget, Node, Pickle, StorageRef};
+use crate::{FormatError, Result, TensorMap, source};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, Seek, SeekFrom};
 use std::path::Path;
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const VERSION: i128 = 1001;
 
 /// Reads a whole file of the legacy form.
-pub(super) fn read(path: &Path, mut reader: BufReader<File>, length: u64) -> Result<TensorMap> {
+pub(super) fn parse(
+    path: &Path,
+    mut reader: impl BufRead + Seek,
+    length: u64,
+) -> Result<TensorMap> {
     let mut budget = Budget::new(path, length);
-    let mut stream = Stream {
-        path,
-        reader: &mut reader,
-        position: 0,
-        length,
-    };
+    let mut stream = Stream { path, reader: &mut reader, position: 0, length };
     let field = "the start of the file";
     let magic = stream.pickle(&mut budget).map_err(|error| match error {
         FormatError::Io { .. } => error,
@@ -35,24 +34,12 @@ pub(super) fn read(path: &Path, mut reader: BufReader<File>, length: u64) -> Res
     })?;
     if !matches!(magic.nodes[magic.root], Node::Int(MAGIC)) {
         let found = "another number";
-        return Err(FormatError::malformed(
-            path,
-            field,
-            0,
-            "torch's magic number",
-            found,
-        ));
+        return Err(FormatError::malformed(path, field, 0, "torch's magic number", found));
     }
     let version = stream.pickle(&mut budget)?;
     if !matches!(version.nodes[version.root], Node::Int(VERSION)) {
         let expected = "version 1001 of the legacy form";
-        return Err(FormatError::unsupported(
-            path,
-            field,
-            None,
-            expected,
-            "another version",
-        ));
+        return Err(FormatError::unsupported(path, field, None, expected, "another version"));
     }
     // The machine's description says whether it was little-endian, which every machine that torch
     // runs on is; the storages' lengths would not add up on another.
@@ -61,23 +48,18 @@ pub(super) fn read(path: &Path, mut reader: BufReader<File>, length: u64) -> Res
     materialise(path, tensors, limit(length), &mut Tail { reader, places })
 }
 
-struct Stream<'a> {
+struct Stream<'a, R> {
     path: &'a Path,
-    reader: &'a mut BufReader<File>,
+    reader: &'a mut R,
     position: u64,
     length: u64,
 }
 
-impl Stream<'_> {
+impl<R: BufRead + Seek> Stream<'_, R> {
     /// Runs the next pickle of the stream.
     fn pickle(&mut self, budget: &mut Budget) -> Result<Pickle> {
-        let mut machine = Machine::new(
-            self.path,
-            &mut *self.reader,
-            self.length,
-            self.position,
-            budget,
-        );
+        let mut machine =
+            Machine::new(self.path, &mut *self.reader, self.length, self.position, budget);
         let pickle = machine.run()?;
         self.position = machine.position();
         Ok(pickle)
@@ -127,13 +109,7 @@ impl Stream<'_> {
             let start = self.skip_storage(storage)?;
             if places.insert(storage.key.clone(), start).is_some() {
                 let field = format!("storage `{}`", storage.key);
-                return Err(FormatError::malformed(
-                    self.path,
-                    &field,
-                    start,
-                    "one storage",
-                    "two",
-                ));
+                return Err(FormatError::malformed(self.path, &field, start, "one storage", "two"));
             }
         }
         if self.position != self.length {
@@ -154,36 +130,22 @@ impl Stream<'_> {
     fn skip_storage(&mut self, storage: &StorageRef) -> Result<u64> {
         let field = format!("storage `{}`", storage.key);
         let left = self.length - self.position;
-        let bytes = storage.numel.checked_mul(storage.dtype.size() as u64);
+        let bytes = storage.bytes();
         let Some(bytes) =
             bytes.filter(|&bytes| bytes.checked_add(8).is_some_and(|all| all <= left))
         else {
             let expected = format!("{} elements of {}", storage.numel, storage.dtype.name());
             let found = format!("{left} bytes");
-            return Err(FormatError::malformed(
-                self.path,
-                &field,
-                self.position,
-                expected,
-                found,
-            ));
+            return Err(FormatError::malformed(self.path, &field, self.position, expected, found));
         };
         let mut numel = [0; 8];
         let read = |error| FormatError::io(self.path, "read the file", error);
-        self.reader
-            .seek(SeekFrom::Start(self.position))
-            .map_err(read)?;
+        self.reader.seek(SeekFrom::Start(self.position)).map_err(read)?;
         self.reader.read_exact(&mut numel).map_err(read)?;
         if u64::from_le_bytes(numel) != storage.numel {
             let expected = format!("{} elements", storage.numel);
             let found = format!("{}", u64::from_le_bytes(numel));
-            return Err(FormatError::malformed(
-                self.path,
-                &field,
-                self.position,
-                expected,
-                found,
-            ));
+            return Err(FormatError::malformed(self.path, &field, self.position, expected, found));
         }
         let start = self.position + 8;
         self.position = start + bytes;
@@ -192,26 +154,21 @@ impl Stream<'_> {
 }
 
 /// Storages that lie at the end of a file.
-struct Tail {
-    reader: BufReader<File>,
+struct Tail<R> {
+    reader: R,
     places: HashMap<String, u64>,
 }
 
-impl Storages for Tail {
-    fn take(&mut self, path: &Path, key: &str, dtype: Dtype, numel: u64) -> Result<Vec<u8>> {
-        let Some(&start) = self.places.get(key) else {
-            let field = format!("storage `{key}`");
-            return Err(FormatError::malformed(
-                path,
-                &field,
-                None,
-                "a listed storage",
-                "none",
-            ));
+impl<R: BufRead + Seek> Storages for Tail<R> {
+    fn take(&mut self, path: &Path, storage: &StorageRef) -> Result<Vec<u8>> {
+        let (Some(&start), Some(bytes)) = (self.places.get(&storage.key), storage.bytes()) else {
+            let field = format!("storage `{}`", storage.key);
+            let expected = "a listed storage";
+            return Err(FormatError::malformed(path, &field, None, expected, "none"));
         };
         self.reader
             .seek(SeekFrom::Start(start))
             .map_err(|e| FormatError::io(path, "read the file", e))?;
-        source::read_exact(path, &mut self.reader, numel * dtype.size() as u64)
+        source::read_exact(path, &mut self.reader, bytes)
     }
 }

@@ -14,13 +14,15 @@
 mod build;
 mod legacy;
 mod pickle;
+mod value;
 
 use crate::archive::{Archive, Compression};
-use crate::{Dtype, FormatError, Result, TensorMap, source};
+use crate::{FormatError, Result, TensorMap, source};
 use build::{Storages, Stored, materialise};
-use pickle::{Budget, Machine};
-use std::io::BufRead;
+use pickle::Machine;
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
+use value::{Budget, StorageRef};
 
 /// The suffix of the archive entry that holds the pickle.
 const PICKLE: &str = "data.pkl";
@@ -34,33 +36,36 @@ const PICKLE: &str = "data.pkl";
 /// [`FormatError::TooLarge`] for a file that asks for more memory than its length can back.
 pub fn read(path: impl AsRef<Path>) -> Result<TensorMap> {
     let path = path.as_ref();
-    let (mut reader, length) = source::open(path)?;
-    let start = reader
-        .fill_buf()
-        .map_err(|e| FormatError::io(path, "read the file", e))?;
+    let (reader, length) = source::open(path)?;
+    parse(path, reader, length)
+}
+
+/// Reads the tensors of a checkpoint in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(bytes: &[u8]) -> Result<TensorMap> {
+    parse(Path::new(""), Cursor::new(bytes), bytes.len() as u64)
+}
+
+fn parse(path: &Path, mut reader: impl BufRead + Seek, length: u64) -> Result<TensorMap> {
+    let start = reader.fill_buf().map_err(|e| FormatError::io(path, "read the file", e))?;
     if start.starts_with(b"PK") {
-        drop(reader);
-        read_archive(path)
+        parse_archive(path, reader, length)
     } else {
-        legacy::read(path, reader, length)
+        legacy::parse(path, reader, length)
     }
 }
 
-fn read_archive(path: &Path) -> Result<TensorMap> {
-    let mut archive = Archive::open(path, Compression::Stored)?;
+fn parse_archive(path: &Path, reader: impl BufRead + Seek, length: u64) -> Result<TensorMap> {
+    let mut archive = Archive::open(path, reader, length, Compression::Stored)?;
     let mut pickles = archive.names().iter().filter_map(|name| {
         let folder = name.strip_suffix(PICKLE)?;
         (folder.is_empty() || folder.ends_with('/')).then_some(folder)
     });
     let (Some(folder), None) = (pickles.next(), pickles.next()) else {
         let expected = format!("one entry {PICKLE}");
-        return Err(FormatError::malformed(
-            path,
-            "the archive",
-            None,
-            expected,
-            "none or several",
-        ));
+        return Err(FormatError::malformed(path, "the archive", None, expected, "none or several"));
     };
     let folder = folder.to_owned();
     let byte_order = format!("{folder}byteorder");
@@ -68,13 +73,7 @@ fn read_archive(path: &Path) -> Result<TensorMap> {
         let order = archive.take(&byte_order)?;
         if order != b"little" {
             let found = format!("the byte order {:?}", String::from_utf8_lossy(&order));
-            return Err(FormatError::unsupported(
-                path,
-                &byte_order,
-                None,
-                "`little`",
-                found,
-            ));
+            return Err(FormatError::unsupported(path, &byte_order, None, "`little`", found));
         }
     }
     let tensors = unpickle(path, &mut archive, &format!("{folder}{PICKLE}"))?;
@@ -83,7 +82,11 @@ fn read_archive(path: &Path) -> Result<TensorMap> {
 }
 
 /// Runs the archive's pickle; only the tensors' places outlive it.
-fn unpickle(path: &Path, archive: &mut Archive, entry: &str) -> Result<Vec<Stored>> {
+fn unpickle<R: BufRead + Seek>(
+    path: &Path,
+    archive: &mut Archive<R>,
+    entry: &str,
+) -> Result<Vec<Stored>> {
     let program = archive.take(entry)?;
     let mut budget = Budget::new(path, archive.length());
     let mut machine = Machine::new(path, &program[..], program.len() as u64, 0, &mut budget);
@@ -91,37 +94,30 @@ fn unpickle(path: &Path, archive: &mut Archive, entry: &str) -> Result<Vec<Store
     if machine.remaining() != 0 {
         let found = format!("{} bytes more", machine.remaining());
         let expected = "the end of the pickle";
-        return Err(FormatError::malformed(
-            path,
-            PICKLE,
-            machine.position(),
-            expected,
-            found,
-        ));
+        return Err(FormatError::malformed(path, PICKLE, machine.position(), expected, found));
     }
     pickle.tensors(path, &mut budget)
 }
 
 /// Storages that are entries of an archive.
-struct Records {
-    archive: Archive,
+struct Records<R> {
+    archive: Archive<R>,
     folder: String,
 }
 
-impl Storages for Records {
-    fn take(&mut self, path: &Path, key: &str, dtype: Dtype, numel: u64) -> Result<Vec<u8>> {
-        let name = format!("{}data/{key}", self.folder);
-        let field = format!("storage `{name}`");
-        let expected = numel.checked_mul(dtype.size() as u64);
+impl<R: BufRead + Seek> Storages for Records<R> {
+    fn take(&mut self, path: &Path, storage: &StorageRef) -> Result<Vec<u8>> {
+        let name = format!("{}data/{}", self.folder, storage.key);
         let found = self.archive.size(&name);
-        if found.is_none() || found != expected {
-            let expected = format!("{numel} elements of {}", dtype.name());
-            let found = match found {
-                Some(bytes) => format!("{bytes} bytes"),
-                None => "no such entry".to_owned(),
-            };
-            return Err(FormatError::malformed(path, &field, None, expected, found));
+        if found.is_some() && found == storage.bytes() {
+            return self.archive.take(&name);
         }
-        self.archive.take(&name)
+        let field = format!("storage `{name}`");
+        let expected = format!("{} elements of {}", storage.numel, storage.dtype.name());
+        let found = match found {
+            Some(bytes) => format!("{bytes} bytes"),
+            None => "no such entry".to_owned(),
+        };
+        Err(FormatError::malformed(path, &field, None, expected, found))
     }
 }

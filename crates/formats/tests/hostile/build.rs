@@ -51,26 +51,17 @@ pub fn stored(entries: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// An archive as torch writes them: a pickle and storages by key.
 pub fn torch_archive(pickle: &[u8], storages: &[(&str, &[u8])]) -> Vec<u8> {
-    let names: Vec<String> = storages
-        .iter()
-        .map(|(key, _)| format!("a/data/{key}"))
-        .collect();
+    let names: Vec<String> = storages.iter().map(|(key, _)| format!("a/data/{key}")).collect();
     let mut entries: Vec<(&str, &[u8])> = vec![("a/data.pkl", pickle), ("a/byteorder", b"little")];
-    entries.extend(
-        names
-            .iter()
-            .zip(storages)
-            .map(|(name, (_, data))| (&name[..], *data)),
-    );
+    entries.extend(names.iter().zip(storages).map(|(name, (_, data))| (&name[..], *data)));
     stored(&entries)
 }
 
 /// Replaces every occurrence of `from` by `to`, which is as long.
 pub fn patch(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let places: Vec<usize> = (0..=bytes.len() - from.len())
-        .filter(|&at| bytes[at..].starts_with(from))
-        .collect();
+    let places: Vec<usize> =
+        (0..=bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
     assert!(!places.is_empty());
     for at in places {
         bytes[at..at + to.len()].copy_from_slice(to);

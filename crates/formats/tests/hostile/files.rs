@@ -18,30 +18,36 @@ pub enum Format {
 }
 
 impl Format {
-    pub const ALL: [Self; 6] = [
-        Self::Safetensors,
-        Self::Torch,
-        Self::Npz,
-        Self::Npy,
-        Self::Idx,
-        Self::Cifar,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Safetensors, Self::Torch, Self::Npz, Self::Npy, Self::Idx, Self::Cifar];
 
-    /// Reads a file and holds what came of it against itself.
-    pub fn read(self, path: &Path) -> Result<(), FormatError> {
+    /// Reads from memory and holds what came of it against itself.
+    pub fn read(self, bytes: &[u8]) -> Result<(), FormatError> {
         let map = match self {
-            Self::Safetensors => safetensors::read(path)?,
-            Self::Torch => torch::read(path)?,
-            Self::Npz => npz::read(path)?,
-            Self::Npy => TensorMap::new(vec![npz::read_npy(path)?]),
+            Self::Safetensors => safetensors::from_bytes(bytes)?,
+            Self::Torch => torch::from_bytes(bytes)?,
+            Self::Npz => npz::from_bytes(bytes)?,
+            Self::Npy => TensorMap::new(vec![npz::from_npy_bytes("bad", bytes)?]),
             Self::Idx => {
-                let idx = idx_format::read(path)?;
+                let idx = idx_format::from_bytes(bytes)?;
                 assert_eq!(idx.dims.iter().product::<usize>(), idx.data.len());
                 return Ok(());
             }
-            Self::Cifar => return cifar::read_batch(path).map(drop),
+            Self::Cifar => return cifar::from_bytes(bytes).map(drop),
         };
         map.tensors.iter().try_for_each(NamedTensor::check)
+    }
+
+    /// Reads a file.
+    pub fn open(self, path: &Path) -> Result<(), FormatError> {
+        match self {
+            Self::Safetensors => safetensors::read(path).map(drop),
+            Self::Torch => torch::read(path).map(drop),
+            Self::Npz => npz::read(path).map(drop),
+            Self::Npy => npz::read_npy(path).map(drop),
+            Self::Idx => idx_format::read(path).map(drop),
+            Self::Cifar => cifar::read_batch(path).map(drop),
+        }
     }
 }
 
@@ -77,22 +83,10 @@ pub fn valid() -> Vec<(&'static str, Format, Vec<u8>)> {
     map.metadata.insert("format".into(), "pt".into());
     let cifar_record = [&[3], &[128; cifar::PICTURE_BYTES][..]].concat();
     vec![
-        (
-            "safetensors",
-            Format::Safetensors,
-            safetensors::to_bytes(&map).unwrap(),
-        ),
-        (
-            "npz",
-            Format::Npz,
-            written(|path| npz::write(path, &tensors()).unwrap()),
-        ),
+        ("safetensors", Format::Safetensors, safetensors::to_bytes(&map).unwrap()),
+        ("npz", Format::Npz, written(|path| npz::write(path, &tensors()).unwrap())),
         ("npz, deflated", Format::Npz, golden("compressed.npz")),
-        (
-            "npy",
-            Format::Npy,
-            written(|path| npz::write_npy(path, &tensors()[0]).unwrap()),
-        ),
+        ("npy", Format::Npy, written(|path| npz::write_npy(path, &tensors()[0]).unwrap())),
         ("torch", Format::Torch, golden("linear.bin")),
         (
             "torch, minimal",
@@ -101,11 +95,7 @@ pub fn valid() -> Vec<(&'static str, Format, Vec<u8>)> {
         ),
         ("torch, legacy", Format::Torch, golden("legacy.pth")),
         ("idx", Format::Idx, idx(&[2, 2, 3], &[7; 12])),
-        (
-            "idx, gzipped",
-            Format::Idx,
-            gzip(&idx(&[2, 2, 3], &[7; 12])),
-        ),
+        ("idx, gzipped", Format::Idx, gzip(&idx(&[2, 2, 3], &[7; 12]))),
         ("cifar", Format::Cifar, cifar_record),
     ]
 }

@@ -21,10 +21,7 @@ fn many_entries(count: usize) -> Vec<u8> {
 /// A deflated entry of 64 MB of zeros, 64 kB long.
 fn bomb() -> Vec<u8> {
     let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (64000000,), }";
-    archive(
-        CompressionMethod::Deflated,
-        &[("a.npy", &npy(header, &vec![0; 64_000_000]))],
-    )
+    archive(CompressionMethod::Deflated, &[("a.npy", &npy(header, &vec![0; 64_000_000]))])
 }
 
 pub fn corpus() -> Vec<Bad> {
@@ -33,11 +30,7 @@ pub fn corpus() -> Vec<Bad> {
     let good = npy(GOOD, b"abc");
     let rank_17 = format!("({})", "1, ".repeat(17));
     vec![
-        bad(
-            "empty array file",
-            vec![],
-            "array `bad` at byte 0: expected an .npy header",
-        ),
+        bad("empty array file", vec![], "array `bad` at byte 0: expected an .npy header"),
         bad("array without magic", vec![b'x'; 64], "expected the magic"),
         bad(
             "array of version 9",
@@ -55,16 +48,8 @@ pub fn corpus() -> Vec<Bad> {
             "4294967295 is over the limit",
         ),
         bad("array header that is empty", npy("", b""), "expected `{`"),
-        bad(
-            "array header with a key twice",
-            npy("{'shape': (), 'shape': ()}", b""),
-            "once each",
-        ),
-        bad(
-            "array header without a key",
-            npy("{'shape': ()}", b""),
-            "the keys descr",
-        ),
+        bad("array header with a key twice", npy("{'shape': (), 'shape': ()}", b""), "once each"),
+        bad("array header without a key", npy("{'shape': ()}", b""), "the keys descr"),
         bad(
             "array header with more after it",
             npy(&format!("{GOOD} x"), b"abc"),
@@ -80,16 +65,8 @@ pub fn corpus() -> Vec<Bad> {
             npy(&GOOD.replace("|u1", "|O"), b"abc"),
             "the type \"|O\" is not supported",
         ),
-        bad(
-            "array in big-endian order",
-            npy(&GOOD.replace("|u1", ">f4"), b"abc"),
-            "\">f4\"",
-        ),
-        bad(
-            "array of structures",
-            npy("{'descr': [('a', '<f4')]}", b""),
-            "a structured type",
-        ),
+        bad("array in big-endian order", npy(&GOOD.replace("|u1", ">f4"), b"abc"), "\">f4\""),
+        bad("array of structures", npy("{'descr': [('a', '<f4')]}", b""), "a structured type"),
         bad(
             "array whose shape wraps at 2^42+1",
             shaped("(4398046511105, 4194304)"),
@@ -105,48 +82,24 @@ pub fn corpus() -> Vec<Bad> {
             shaped("(18446744073709551616,)"),
             "a dimension that fits 64 bits",
         ),
-        bad(
-            "array with a negative dimension",
-            shaped("(-4,)"),
-            "a dimension that fits 64 bits",
-        ),
-        bad(
-            "array with seventeen dimensions",
-            shaped(&rank_17),
-            "at most 16 dimensions",
-        ),
+        bad("array with a negative dimension", shaped("(-4,)"), "a dimension that fits 64 bits"),
+        bad("array with seventeen dimensions", shaped(&rank_17), "at most 16 dimensions"),
         bad(
             "array longer than its data",
             shaped("(5,)"),
             "expected the data of F32 [5], found 16 bytes",
         ),
-        bad(
-            "array shorter than its data",
-            shaped("(3,)"),
-            "found 16 bytes",
-        ),
+        bad("array shorter than its data", shaped("(3,)"), "found 16 bytes"),
         zipped(
             "not an archive",
             b"no archive at all, only text".to_vec(),
             "the zip directory: expected a zip archive",
         ),
-        zipped(
-            "archive with a foreign entry",
-            stored(&[("a.txt", b"")]),
-            "a name in .npy",
-        ),
-        zipped(
-            "archive with a bad array",
-            stored(&[("a.npy", b"x")]),
-            "array `a` at byte 0",
-        ),
+        zipped("archive with a foreign entry", stored(&[("a.txt", b"")]), "a name in .npy"),
+        zipped("archive with a bad array", stored(&[("a.npy", b"x")]), "array `a` at byte 0"),
         zipped(
             "archive with an entry twice",
-            patch(
-                stored(&[("a.npy", &good), ("b.npy", &good)]),
-                b"b.npy",
-                b"a.npy",
-            ),
+            patch(stored(&[("a.npy", &good), ("b.npy", &good)]), b"b.npy", b"a.npy"),
             "zip entry `a.npy`: expected one entry, found two",
         ),
         zipped(
@@ -160,11 +113,7 @@ pub fn corpus() -> Vec<Bad> {
             "checksum",
         ),
         zipped("archive that is a bomb", bomb(), "is over the limit"),
-        zipped(
-            "archive whose size is a lie",
-            size_lie(),
-            "the file is cut short",
-        ),
+        zipped("archive whose size is a lie", size_lie(), "the file is cut short"),
         zipped(
             "archive with as many entries as may be",
             many_entries(16_384),
@@ -179,9 +128,5 @@ fn size_lie() -> Vec<u8> {
     let real = (data.len() as u32).to_le_bytes();
     let claimed = (data.len() as u32 + 1).to_le_bytes();
     // Only the size after expansion: it follows the compressed size in both headers.
-    patch(
-        stored(&[("a.npy", &data)]),
-        &[real, real].concat(),
-        &[real, claimed].concat(),
-    )
+    patch(stored(&[("a.npy", &data)]), &[real, real].concat(), &[real, claimed].concat())
 }

@@ -13,11 +13,7 @@ fn one(shape: &str, offsets: &str) -> String {
 fn many_tensors(count: usize) -> String {
     let mut header = "{".to_owned();
     for index in 0..count {
-        write!(
-            header,
-            r#""{index}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}},"#
-        )
-        .unwrap();
+        write!(header, r#""{index}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}},"#).unwrap();
     }
     header.pop();
     header + "}"
@@ -44,22 +40,14 @@ pub fn corpus() -> Vec<Bad> {
         "n".repeat(24 << 20)
     );
     vec![
-        bad(
-            "empty file",
-            vec![],
-            "the header length at byte 0: expected 8 bytes",
-        ),
+        bad("empty file", vec![], "the header length at byte 0: expected 8 bytes"),
         bad("seven bytes", vec![0; 7], "found a file of 7 bytes"),
         bad(
             "header one byte over the cap",
             claims(100_000_001),
             "100000001 is over the limit of 100000000",
         ),
-        bad(
-            "header of 2^64-1 bytes",
-            claims(u64::MAX),
-            "18446744073709551615 is over the limit",
-        ),
+        bad("header of 2^64-1 bytes", claims(u64::MAX), "18446744073709551615 is over the limit"),
         bad(
             "header of 100 MB in 10 bytes",
             claims(100_000_000),
@@ -93,12 +81,7 @@ pub fn corpus() -> Vec<Bad> {
             7,
             "tensor `y`: expected data that begins",
         ),
-        text(
-            "tensors with a gap",
-            &two("\"x\"", "[5,9]"),
-            9,
-            "data_offsets [5, 9]",
-        ),
+        text("tensors with a gap", &two("\"x\"", "[5,9]"), 9, "data_offsets [5, 9]"),
         text(
             "data of no tensor",
             &one("[1]", "[0,4]"),
@@ -106,12 +89,7 @@ pub fn corpus() -> Vec<Bad> {
             "found 1 bytes that belong to no tensor",
         ),
         text("data without tensors", "{}", 1, "the data at byte 10"),
-        text(
-            "data cut",
-            &one("[2]", "[0,8]"),
-            7,
-            "tensor `x`: expected data within the 7 bytes",
-        ),
+        text("data cut", &one("[2]", "[0,8]"), 7, "tensor `x`: expected data within the 7 bytes"),
         text(
             "a dimension of 2^42+1 that wraps",
             &one("[4398046511105,4194304]", "[0,16777216]"),
@@ -130,36 +108,21 @@ pub fn corpus() -> Vec<Bad> {
             0,
             "the header at byte",
         ),
-        text(
-            "a negative dimension",
-            &one("[-1]", "[0,0]"),
-            0,
-            "`x`: invalid value: integer `-1`",
-        ),
+        text("a negative dimension", &one("[-1]", "[0,0]"), 0, "`x`: invalid value: integer `-1`"),
         text(
             "a dimension with a fraction",
             &one("[1.5]", "[0,4]"),
             4,
             "`x`: invalid type: floating point",
         ),
-        text(
-            "seventeen dimensions",
-            &one(&rank_17, "[0,4]"),
-            4,
-            "`x`: invalid length 17",
-        ),
+        text("seventeen dimensions", &one(&rank_17, "[0,4]"), 4, "`x`: invalid length 17"),
         text(
             "a shape that its range does not hold",
             &one("[2]", "[0,4]"),
             4,
             "tensor `x`: expected 8 bytes for F32 [2]",
         ),
-        text(
-            "a range that ends before it begins",
-            &one("[1]", "[4,0]"),
-            4,
-            "data_offsets [4, 0]",
-        ),
+        text("a range that ends before it begins", &one("[1]", "[4,0]"), 4, "data_offsets [4, 0]"),
         text(
             "a range of 2^64-1 bytes",
             &one("[1]", "[0,18446744073709551615]"),
@@ -190,12 +153,7 @@ pub fn corpus() -> Vec<Bad> {
             0,
             "`x`: duplicate field `dtype`",
         ),
-        text(
-            "a name of 24 megabytes",
-            &huge_name,
-            0,
-            "the type \"?\" is not supported",
-        ),
+        text("a name of 24 megabytes", &huge_name, 0, "the type \"?\" is not supported"),
         text(
             "metadata that is not strings",
             r#"{"__metadata__":{"a":1}}"#,
@@ -214,23 +172,13 @@ pub fn corpus() -> Vec<Bad> {
             0,
             "duplicate field `__metadata__`",
         ),
-        text(
-            "too many tensors",
-            &many_tensors(65_537),
-            0,
-            "invalid length 65537",
-        ),
+        text("too many tensors", &many_tensors(65_537), 0, "invalid length 65537"),
         text(
             "as many tensors as may be, and a byte more",
             &many_tensors(65_536),
             1,
             "belong to no tensor",
         ),
-        text(
-            "too many metadata strings",
-            &many_strings(65_537),
-            0,
-            "invalid length 65537",
-        ),
+        text("too many metadata strings", &many_strings(65_537), 0, "invalid length 65537"),
     ]
 }

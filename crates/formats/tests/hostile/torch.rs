@@ -8,12 +8,7 @@ use zip::CompressionMethod;
 const PROTOCOL: &[u8] = b"\x80\x02";
 
 fn text(text: &str) -> Vec<u8> {
-    [
-        b"X",
-        &(text.len() as u32).to_le_bytes()[..],
-        text.as_bytes(),
-    ]
-    .concat()
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
 /// A LONG1 of eight bytes, which holds any size.
@@ -22,15 +17,7 @@ fn number(value: i64) -> Vec<u8> {
 }
 
 fn tuple(items: &[i64]) -> Vec<u8> {
-    [
-        b"(",
-        &items
-            .iter()
-            .flat_map(|&item| number(item))
-            .collect::<Vec<u8>>()[..],
-        b"t",
-    ]
-    .concat()
+    [b"(", &items.iter().flat_map(|&item| number(item)).collect::<Vec<u8>>()[..], b"t"].concat()
 }
 
 /// The opcodes that rebuild a tensor over an F32 storage `0` of `numel` elements.
@@ -110,11 +97,7 @@ pub fn corpus() -> Vec<Bad> {
             &global("torch.EvilStorage"),
             "`torch.EvilStorage`",
         ),
-        value(
-            "a name with a dot",
-            b"\x8c\x05torch\x8c\x0ehub.os.Storage\x93",
-            "is not supported",
-        ),
+        value("a name with a dot", b"\x8c\x05torch\x8c\x0ehub.os.Storage\x93", "is not supported"),
         value(
             "a rebuild of the third version",
             &global("torch._utils._rebuild_tensor_v3"),
@@ -125,11 +108,7 @@ pub fn corpus() -> Vec<Bad> {
             b"ccollections\nOrderedDict\n)\x81",
             "the opcode 0x81",
         ),
-        value(
-            "an instance by INST",
-            b"(icollections\nOrderedDict\n",
-            "the opcode 0x69",
-        ),
+        value("an instance by INST", b"(icollections\nOrderedDict\n", "the opcode 0x69"),
         value("an extension code", b"\x82\x01", "the opcode 0x82"),
         value("a text persistent id", b"Pstorage\n", "the opcode 0x50"),
         value(
@@ -142,31 +121,15 @@ pub fn corpus() -> Vec<Bad> {
             b"ccollections\nOrderedDict\nK\x01\x85R",
             "expected a list of pairs",
         ),
-        value(
-            "a call of a string",
-            b"U\x01aU\x01b\x85R",
-            "expected a global and its arguments",
-        ),
-        value(
-            "a memo that is empty",
-            b"h\x07",
-            "expected a value in the memo, found none at 7",
-        ),
+        value("a call of a string", b"U\x01aU\x01b\x85R", "expected a global and its arguments"),
+        value("a memo that is empty", b"h\x07", "expected a value in the memo, found none at 7"),
         value(
             "a string of 2^63 bytes",
             b"\x8d\0\0\0\0\0\0\0\x80",
             "found a run of 9223372036854775808",
         ),
-        value(
-            "a string of 4 GB",
-            b"X\xff\xff\xff\xff",
-            "found a run of 4294967295",
-        ),
-        value(
-            "a string not in UTF-8",
-            b"U\x01\xff",
-            "expected a string in UTF-8",
-        ),
+        value("a string of 4 GB", b"X\xff\xff\xff\xff", "found a run of 4294967295"),
+        value("a string not in UTF-8", b"U\x01\xff", "expected a string in UTF-8"),
         value(
             "an integer of 255 bytes",
             &[&b"\x8a\xff"[..], &[1; 255]].concat(),
@@ -182,42 +145,18 @@ pub fn corpus() -> Vec<Bad> {
             b"K\x01K\x02a",
             "expected a list to append to, found an integer",
         ),
-        value(
-            "a key without a value",
-            b"}(K\x01u",
-            "expected a value for every key",
-        ),
-        program(
-            "a stack that is empty",
-            b"\x80\x02.",
-            "expected 1 values on the stack",
-        ),
-        program(
-            "a mark that is missing",
-            b"\x80\x02t.",
-            "expected a mark on the stack",
-        ),
-        program(
-            "values that are left over",
-            b"\x80\x02NN.",
-            "expected one value at the end",
-        ),
+        value("a key without a value", b"}(K\x01u", "expected a value for every key"),
+        program("a stack that is empty", b"\x80\x02.", "expected 1 values on the stack"),
+        program("a mark that is missing", b"\x80\x02t.", "expected a mark on the stack"),
+        program("values that are left over", b"\x80\x02NN.", "expected one value at the end"),
         program(
             "bytes after the end",
             &[&good[..], b"N"].concat(),
             "expected the end of the pickle",
         ),
-        program(
-            "no end",
-            &good[..good.len() - 1],
-            "expected more of the pickle, found the end",
-        ),
+        program("no end", &good[..good.len() - 1], "expected more of the pickle, found the end"),
         program("pickle protocol 0", b"(dp0\n.", "the opcode 0x64"),
-        program(
-            "pickle protocol 9",
-            b"\x80\x09}.",
-            "protocol 9 is not supported",
-        ),
+        program("pickle protocol 9", b"\x80\x09}.", "protocol 9 is not supported"),
         value(
             "a tensor one element past its storage",
             &tensor(4, 1, &[2, 2], &[2, 1]),
@@ -228,27 +167,15 @@ pub fn corpus() -> Vec<Bad> {
             &tensor(4, 0, &[(1 << 42) + 1, 1 << 22], &[0, 0]),
             "tensor `w`",
         ),
-        value(
-            "a stride that wraps",
-            &tensor(4, 0, &[3], &[i64::MAX]),
-            "tensor `w`",
-        ),
+        value("a stride that wraps", &tensor(4, 0, &[3], &[i64::MAX]), "tensor `w`"),
         value(
             "a negative stride",
             &tensor(4, 3, &[2], &[-1]),
             "expected a count from 0 up, found -1",
         ),
         value("a negative offset", &tensor(4, -1, &[2], &[1]), "found -1"),
-        value(
-            "fewer strides than dimensions",
-            &tensor(4, 0, &[2, 2], &[1]),
-            "tensor `w`",
-        ),
-        value(
-            "seventeen dimensions",
-            &tensor(4, 0, &[1; 17], &[1; 17]),
-            "at most 16 dimensions",
-        ),
+        value("fewer strides than dimensions", &tensor(4, 0, &[2, 2], &[1]), "tensor `w`"),
+        value("seventeen dimensions", &tensor(4, 0, &[1; 17], &[1; 17]), "at most 16 dimensions"),
         value(
             "a terabyte by a stride of 0",
             &tensor(4, 0, &[1 << 38], &[0]),
@@ -259,11 +186,7 @@ pub fn corpus() -> Vec<Bad> {
             &tensor(1 << 62, 0, &[4], &[1]),
             "expected 4611686018427387904 elements",
         ),
-        value(
-            "a storage of -1 elements",
-            &tensor(-1, 0, &[4], &[1]),
-            "found -1 elements",
-        ),
+        value("a storage of -1 elements", &tensor(-1, 0, &[4], &[1]), "found -1 elements"),
         value(
             "a tensor of a number",
             b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x01))tR",
@@ -274,11 +197,7 @@ pub fn corpus() -> Vec<Bad> {
             b"ctorch._utils\n_rebuild_parameter\nK\x01\x85R",
             "expected a call that makes",
         ),
-        value(
-            "a persistent id of a number",
-            b"K\x01Q",
-            "('storage', type, key, device, elements)",
-        ),
+        value("a persistent id of a number", b"K\x01Q", "('storage', type, key, device, elements)"),
         value(
             "ten thousand million dictionaries",
             &nested(10),
@@ -294,16 +213,8 @@ pub fn corpus() -> Vec<Bad> {
             &[b"(".to_vec(), vec![b']'; 1_000_000], b"t".to_vec()].concat(),
             "the memory that the pickle asks for",
         ),
-        value(
-            "a million marks",
-            &vec![b'('; 1_000_000],
-            "the memory that the pickle asks for",
-        ),
-        program(
-            "a tuple a million deep",
-            &deep_tuples(),
-            "the memory that the pickle asks for",
-        ),
+        value("a million marks", &vec![b'('; 1_000_000], "the memory that the pickle asks for"),
+        program("a tuple a million deep", &deep_tuples(), "the memory that the pickle asks for"),
         program(
             "two tensors of one name",
             &[
@@ -337,21 +248,9 @@ pub fn corpus() -> Vec<Bad> {
             &[],
             "storage `a/data/0`: expected 4 elements of F32, found no such entry",
         ),
-        storage(
-            "a storage that is too short",
-            &[("0", &[0; 15])],
-            "found 15 bytes",
-        ),
-        storage(
-            "a storage that is too long",
-            &[("0", &[0; 17])],
-            "found 17 bytes",
-        ),
-        bad(
-            "no pickle",
-            stored(&[("a/data/0", &[0; 16])]),
-            "expected one entry data.pkl",
-        ),
+        storage("a storage that is too short", &[("0", &[0; 15])], "found 15 bytes"),
+        storage("a storage that is too long", &[("0", &[0; 17])], "found 17 bytes"),
+        bad("no pickle", stored(&[("a/data/0", &[0; 16])]), "expected one entry data.pkl"),
         bad(
             "two pickles",
             stored(&[("a/data.pkl", &good), ("b/data.pkl", &good)]),
@@ -370,11 +269,7 @@ pub fn corpus() -> Vec<Bad> {
             ),
             "the compression method Deflated is not supported, expected stored data",
         ),
-        bad(
-            "neither form",
-            b"just some text".to_vec(),
-            "expected a file that torch.save wrote",
-        ),
+        bad("neither form", b"just some text".to_vec(), "expected a file that torch.save wrote"),
         bad(
             "legacy form of another magic",
             b"\x80\x02K\x01.".to_vec(),

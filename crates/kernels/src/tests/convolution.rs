@@ -129,7 +129,9 @@ fn agrees_with_the_reference() {
 #[test]
 fn a_sample_does_not_depend_on_its_batch() {
     let batch = 64;
-    for (channels, size, kernel, stride) in [(32, 8, 3, 1), (64, 4, 3, 1), (8, 8, 3, 2), (16, 4, 1, 1)] {
+    for (channels, size, kernel, stride) in
+        [(32, 8, 3, 1), (64, 4, 3, 1), (8, 8, 3, 2), (16, 4, 1, 1)]
+    {
         let weight = [24, channels, kernel, kernel];
         let padding = Padding::all(kernel / 2);
         let mut source = Numbers::new(3);
@@ -164,7 +166,8 @@ fn agrees_with_burn_through_autodiff() {
             let x = tensor(&x, case.x, true);
             let weight = tensor(&weight, [o, case.x[1], kh, kw], true);
             let bias = tensor(&bias, [o], true);
-            let arguments = (x.clone(), weight.clone(), Some(bias.clone()), case.stride, case.padding);
+            let arguments =
+                (x.clone(), weight.clone(), Some(bias.clone()), case.stride, case.padding);
             let (a, b, c, d, e) = arguments;
             let y = if stock { stock::conv2d(a, b, c, d, e) } else { crate::conv2d(a, b, c, d, e) };
             let result = numbers(y.clone());

@@ -1,0 +1,205 @@
+//! What can be asked of the command.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Train, sample and look at diffusion models.
+#[derive(Parser, Debug)]
+#[command(name = "sumi", version, about, arg_required_else_help = true, max_term_width = 100)]
+pub struct Args {
+    /// CPU threads; all cores where nothing is said. Results do not depend on it
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Learn real handwriting from noise, draw it, and show how good it is
+    Demo(DemoArgs),
+    /// Train a model as a configuration says
+    Train(TrainArgs),
+    /// Draw pictures with a model
+    Sample(SampleArgs),
+    /// Print a noise schedule and its posteriors
+    Schedule(ScheduleArgs),
+    /// Say what a model, a config or a file of tensors holds
+    Inspect(InspectArgs),
+}
+
+/// Where to compute.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DeviceName {
+    /// The processor
+    #[default]
+    Cpu,
+    /// A GPU through Vulkan, in a build with --features vulkan
+    Vulkan,
+    /// A GPU through CUDA, in a build with --features cuda
+    Cuda,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct DemoArgs {
+    /// Where everything is left; an unfinished demo there is taken up again
+    #[arg(long, value_name = "DIR", default_value = "sumi-demo")]
+    pub out: PathBuf,
+    /// Decides the first weights, the order of the data and all noise
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceName,
+    /// Change a setting of presets/digits.toml, such as train.steps=200
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct TrainArgs {
+    /// The configuration, such as presets/digits.toml
+    #[arg(value_name = "CONFIG.toml")]
+    pub config: PathBuf,
+    /// The run folder; runs/NAME for NAME.toml where nothing is said
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on from the newest checkpoint in the run folder
+    #[arg(long)]
+    pub resume: bool,
+    /// Change a setting, such as train.steps=200; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceName,
+    /// Print every event as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The samplers, by the names that users know them by.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SamplerName {
+    /// Ancestral sampling: one network call a step, all steps for the best pictures
+    Ddpm,
+    /// One network call a step, good from 20 steps; deterministic unless --eta says otherwise
+    Ddim,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct SampleArgs {
+    /// A model folder, a checkpoint or a run folder
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// How many samples
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub count: usize,
+    /// How many at a time; the samples do not depend on it
+    #[arg(long, value_name = "B", default_value_t = 64)]
+    pub batch: usize,
+    /// The sampler; the model's own where nothing is said
+    #[arg(long, value_enum)]
+    pub sampler: Option<SamplerName>,
+    /// Sampling steps; all for ddpm and 50 for ddim where nothing is said
+    #[arg(long, value_name = "S")]
+    pub steps: Option<usize>,
+    /// How much noise ddim adds, from 0 to 1
+    #[arg(long, value_name = "E")]
+    pub eta: Option<f64>,
+    /// Sample i draws from a PyTorch-compatible generator of seed K + i
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub seed: u64,
+    /// The class to draw, or all of them in turn
+    #[arg(long, value_name = "C|all", default_value = "all")]
+    pub class: ClassArg,
+    /// A folder for one PNG a sample
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// One sheet with all samples, a row a class
+    #[arg(long, value_name = "F.png")]
+    pub grid: Option<PathBuf>,
+    /// The film of the first batch running backwards
+    #[arg(long, value_name = "F.gif")]
+    pub gif: Option<PathBuf>,
+    /// Pixels and classes: arr_0 uint8 [N,H,W,C], arr_1 int64 [N]
+    #[arg(long, value_name = "F.npz")]
+    pub npz: Option<PathBuf>,
+    /// Tensors `noise` and `samples`, f32 [N,C,H,W], before any clamp to pixels
+    #[arg(long, value_name = "F.safetensors")]
+    pub tensors: Option<PathBuf>,
+    /// Start from the tensor `noise` of this file
+    #[arg(long, value_name = "F.safetensors")]
+    pub noise: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceName,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One class by its number, or all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassArg {
+    All,
+    One(u32),
+}
+
+impl std::str::FromStr for ClassArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "all" => Ok(Self::All),
+            number => number
+                .parse()
+                .map(Self::One)
+                .map_err(|_| format!("expected a class number or all, found {text}")),
+        }
+    }
+}
+
+/// The shapes of beta.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleKind {
+    /// beta rises evenly (DDPM)
+    Linear,
+    /// alpha_bar follows a squared cosine (Improved DDPM)
+    Cosine,
+    /// the root of beta rises evenly (Stable Diffusion)
+    ScaledLinear,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct ScheduleArgs {
+    /// The shape of beta
+    #[arg(long, value_enum, default_value = "linear")]
+    pub kind: ScheduleKind,
+    /// T, the number of timesteps
+    #[arg(long, value_name = "T", default_value_t = 1000)]
+    pub steps: usize,
+    /// The first beta; the published one of the shape where nothing is said
+    #[arg(long, value_name = "B")]
+    pub beta_start: Option<f64>,
+    /// The last beta; the published one of the shape where nothing is said
+    #[arg(long, value_name = "B")]
+    pub beta_end: Option<f64>,
+    /// Print all tables as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw alpha_bar, log-SNR and posterior variance
+    #[arg(long, value_name = "F.png")]
+    pub plot: Option<PathBuf>,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct InspectArgs {
+    /// A model folder, a checkpoint, a run folder, a component's config.json, a safetensors or a
+    /// torch file
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}

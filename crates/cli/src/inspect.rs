@@ -1,0 +1,180 @@
+//! `sumi inspect`.
+
+use crate::args::InspectArgs;
+use crate::error::CliError;
+use serde_json::{Value, json};
+use std::path::Path;
+use sumi_formats::{TensorInfo, safetensors, torch};
+use sumi_model::{Card, SchedulerConfig, resolve, unet_config};
+use sumi_networks::unet::{UNet, UNetConfig};
+use sumi_nn::{Init, parameter_shapes};
+
+pub fn run(args: &InspectArgs) -> Result<(), CliError> {
+    let found = inspect(&args.path)?;
+    match args.json {
+        true => println!("{found}"),
+        false => print(&found, 0),
+    }
+    Ok(())
+}
+
+fn inspect(path: &Path) -> Result<Value, CliError> {
+    if path.is_dir() {
+        return folder(path);
+    }
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    match extension {
+        "json" => {
+            let config = unet_config(path)?;
+            Ok(json!({
+                "kind": "component config",
+                "path": path,
+                "components": {"unet": component(&config)?},
+            }))
+        }
+        "safetensors" => {
+            let header = safetensors::read_header(path)?;
+            Ok(tensors("safetensors", path, &header.tensors, json!(header.metadata)))
+        }
+        "bin" | "pt" | "pth" | "ckpt" => {
+            let map = torch::read(path)?;
+            let infos: Vec<TensorInfo> = map.tensors.iter().map(|t| t.info()).collect();
+            Ok(tensors("torch", path, &infos, json!(map.metadata)))
+        }
+        _ if !path.exists() => Err(CliError::Failed(format!(
+            "{}: expected a folder or a file, found nothing",
+            path.display()
+        ))),
+        _ => Err(CliError::Failed(format!(
+            "{}: expected a model folder, a config.json, a .safetensors or a torch file (.bin, .pt, \
+             .pth, .ckpt), found a file with the ending \"{extension}\"",
+            path.display()
+        ))),
+    }
+}
+
+fn folder(path: &Path) -> Result<Value, CliError> {
+    let folder = resolve(path)?;
+    let config = unet_config(&folder.join("unet/config.json"))?;
+    let mut unet = component(&config)?;
+    for name in ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"] {
+        let weights = folder.join("unet").join(name);
+        if weights.is_file() {
+            let file = inspect(&weights)?;
+            unet["weights"] = json!({
+                "file": name, "bytes": file["bytes"], "dtypes": file["dtypes"],
+            });
+            break;
+        }
+    }
+    let mut found = json!({
+        "kind": "model folder",
+        "path": folder,
+        "components": {"unet": unet},
+    });
+    let read = |name: &str| -> Result<Option<Value>, CliError> {
+        let path = folder.join(name);
+        match std::fs::read(&path) {
+            Err(_) => Ok(None),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| CliError::Failed(format!("{}: {error}", path.display()))),
+        }
+    };
+    if let Some(scheduler) = read("scheduler/scheduler_config.json")? {
+        found["process"] = process(scheduler)?;
+    }
+    if let Some(card) = read("sumi.json")? {
+        let card: Card = serde_json::from_value(card)
+            .map_err(|error| CliError::Failed(format!("sumi.json: {error}")))?;
+        found["trained"] = json!({
+            "steps": card.step,
+            "sumi_version": card.sumi_version,
+            "class_names": card.class_names,
+            "config": card.config,
+        });
+    }
+    Ok(found)
+}
+
+fn process(scheduler: Value) -> Result<Value, CliError> {
+    let config: SchedulerConfig = serde_json::from_value(scheduler)
+        .map_err(|error| CliError::Failed(format!("scheduler_config.json: {error}")))?;
+    Ok(json!({
+        "scheduler": config.class_name,
+        "timesteps": config.num_train_timesteps,
+        "beta_schedule": config.beta_schedule,
+        "beta_start": config.beta_start,
+        "beta_end": config.beta_end,
+        "prediction": format!("{:?}", config.prediction_type).to_lowercase(),
+    }))
+}
+
+/// Counts from the config alone: no weight is made.
+fn component(config: &UNetConfig) -> Result<Value, CliError> {
+    let unet = UNet::new(config, &mut Init::new(&burn::tensor::Device::flex(), 0))
+        .map_err(|error| CliError::Failed(error.to_string()))?;
+    let shapes = parameter_shapes(&unet);
+    let parameters: usize = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    Ok(json!({
+        "class": "UNet2DModel",
+        "parameters": parameters,
+        "tensors": shapes.len(),
+        "bytes_f32": 4 * parameters,
+        "sample_size_px": config.sample_size,
+        "channels": config.block_out_channels,
+        "classes": config.num_class_embeds,
+    }))
+}
+
+fn tensors(kind: &str, path: &Path, infos: &[TensorInfo], metadata: Value) -> Value {
+    let mut dtypes = std::collections::BTreeMap::<&str, usize>::new();
+    for info in infos {
+        *dtypes.entry(info.dtype.name()).or_default() += 1;
+    }
+    let list: Vec<Value> = infos
+        .iter()
+        .map(|info| {
+            json!({"name": info.name, "dtype": info.dtype.name(), "shape": info.shape, "bytes": info.bytes})
+        })
+        .collect();
+    json!({
+        "kind": format!("{kind} file"),
+        "path": path,
+        "parameters": infos.iter().map(TensorInfo::elements).sum::<usize>(),
+        "bytes": infos.iter().map(|info| info.bytes).sum::<u64>(),
+        "dtypes": dtypes,
+        "metadata": metadata,
+        "tensors": list,
+    })
+}
+
+/// Nested fields as indented lines; a list of tensors as one line each.
+fn print(value: &Value, depth: usize) {
+    let Some(fields) = value.as_object() else { return };
+    let indent = "  ".repeat(depth);
+    for (key, value) in fields {
+        match value {
+            Value::Object(inner) if inner.is_empty() => {}
+            Value::Object(_) => {
+                println!("{indent}{key}");
+                print(value, depth + 1);
+            }
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                println!("{indent}{key}");
+                for item in items {
+                    let (name, dtype) = (&item["name"], &item["dtype"]);
+                    println!(
+                        "{indent}  {} {} {}",
+                        dtype.as_str().unwrap_or_default(),
+                        name.as_str().unwrap_or_default(),
+                        item["shape"]
+                    );
+                }
+            }
+            Value::String(text) => println!("{indent}{key}: {text}"),
+            Value::Null => {}
+            other => println!("{indent}{key}: {other}"),
+        }
+    }
+}

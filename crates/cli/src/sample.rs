@@ -1,0 +1,308 @@
+//! `sumi sample`.
+
+use crate::args::{ClassArg, SampleArgs, SamplerName};
+use crate::error::CliError;
+use crate::signals::Stop;
+use crate::{device, progress};
+use serde_json::json;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use sumi_formats::{NamedTensor, TensorMap, npz, safetensors};
+use sumi_model::{
+    Batch, Classes, Generated, Generator, Model, ModelError, Plan, Request, SamplerChoice,
+    SamplerKind,
+};
+use sumi_pictures::{GridOptions, Picture, gif, grid, sheet_layout};
+use sumi_sampler::Moment;
+
+/// How many pictures of a film, and how many samples in each.
+const FILM_FRAMES: usize = 60;
+const FILM_SAMPLES: usize = 100;
+
+pub fn run(args: &SampleArgs) -> Result<(), CliError> {
+    let device = device::open(args.device)?;
+    let model = Model::open(&args.model, &device)?;
+    let choice = SamplerChoice {
+        kind: args.sampler.map(|name| match name {
+            SamplerName::Ddpm => SamplerKind::Ddpm,
+            SamplerName::Ddim => SamplerKind::Ddim,
+        }),
+        steps: args.steps,
+        eta: args.eta,
+    };
+    let plan = Plan::new(&model.scheduler, choice)?;
+    let [c, h, w] = model.picture_dims()?;
+    let noise = match &args.noise {
+        Some(path) => Some(read_noise(path, [args.count, c, h, w])?),
+        None => None,
+    };
+    let request = Request {
+        count: args.count,
+        batch: args.batch,
+        seed: args.seed,
+        classes: match args.class {
+            ClassArg::All => Classes::All,
+            ClassArg::One(class) => Classes::One(class),
+        },
+        noise,
+    };
+    let outputs = Outputs::of(args);
+    if let Some(folder) = &outputs.folder {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            CliError::Failed(format!("{}: cannot create the folder: {error}", folder.display()))
+        })?;
+    }
+    let started = Instant::now();
+    let stop = Stop::listen()?;
+    let drawn = draw(&model, &plan, request, &outputs, &stop)?;
+    let secs = started.elapsed().as_secs_f64();
+    let written = outputs.write(&drawn, &model)?;
+    if args.json {
+        println!(
+            "{}",
+            json!({
+                "count": drawn.count,
+                "steps": plan.grid.len(),
+                "seed": args.seed,
+                "secs": secs,
+                "samples_per_sec": drawn.count as f64 / secs,
+                "written": written,
+            })
+        );
+    } else {
+        for path in written {
+            println!("{}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// What to keep of every sample, and where it goes.
+#[derive(Default)]
+pub struct Outputs {
+    /// One PNG a sample.
+    pub folder: Option<PathBuf>,
+    /// One sheet.
+    pub grid: Option<PathBuf>,
+    /// A film.
+    pub gif: Option<PathBuf>,
+    /// Pixels and classes.
+    pub npz: Option<PathBuf>,
+    /// Noise and samples.
+    pub tensors: Option<PathBuf>,
+}
+
+impl Outputs {
+    /// Where nothing is named, one PNG a sample goes to `samples`.
+    fn of(args: &SampleArgs) -> Self {
+        let outputs = Self {
+            folder: args.out.clone(),
+            grid: args.grid.clone(),
+            gif: args.gif.clone(),
+            npz: args.npz.clone(),
+            tensors: args.tensors.clone(),
+        };
+        let named = [&outputs.folder, &outputs.grid, &outputs.gif, &outputs.npz, &outputs.tensors];
+        match named.iter().any(|path| path.is_some()) {
+            true => outputs,
+            false => Self { folder: Some("samples".into()), ..outputs },
+        }
+    }
+
+    /// Writes what was drawn and returns every path.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, drawn: &Drawn, model: &Model) -> Result<Vec<PathBuf>, CliError> {
+        let mut written: Vec<PathBuf> = self.folder.iter().cloned().collect();
+        let [c, h, w] = model.picture_dims()?;
+        if let Some(path) = &self.grid {
+            drawn.sheet(1 + 47 / h)?.write_png(path)?;
+            written.push(path.clone());
+        }
+        if let Some(path) = &self.gif {
+            gif(&drawn.film, 60, 2000, path)?;
+            written.push(path.clone());
+        }
+        if let Some(path) = &self.npz {
+            let pixels: Vec<u8> =
+                drawn.pictures.iter().flat_map(|p| p.pixels.iter().copied()).collect();
+            let labels: Vec<i64> = match drawn.classes.is_empty() {
+                true => vec![0; drawn.count],
+                false => drawn.classes.iter().map(|&class| i64::from(class)).collect(),
+            };
+            let arrays = [
+                NamedTensor::from_u8("arr_0", &[drawn.count, h, w, c], &pixels),
+                NamedTensor::from_i64("arr_1", &[drawn.count], &labels),
+            ];
+            npz::write(path, &arrays)?;
+            written.push(path.clone());
+        }
+        if let Some(path) = &self.tensors {
+            let shape = [drawn.count, c, h, w];
+            let map = TensorMap::new(vec![
+                NamedTensor::from_f32("noise", &shape, &drawn.noise),
+                NamedTensor::from_f32("samples", &shape, &drawn.samples),
+            ]);
+            safetensors::write(path, &map)?;
+            written.push(path.clone());
+        }
+        Ok(written)
+    }
+}
+
+/// What was drawn, as far as an output needs it.
+#[derive(Default)]
+pub struct Drawn {
+    /// How many samples.
+    pub count: usize,
+    /// As pixels, for a sheet or an npz.
+    pub pictures: Vec<Picture>,
+    /// The class of each, or none.
+    pub classes: Vec<u32>,
+    /// The noise they started from, for tensors.
+    pub noise: Vec<f32>,
+    /// The samples as numbers, for tensors.
+    pub samples: Vec<f32>,
+    /// The film of the first batch.
+    pub film: Vec<Picture>,
+}
+
+impl Drawn {
+    /// All of them on one sheet, a row a class.
+    ///
+    /// # Errors
+    /// Too large a sheet.
+    pub fn sheet(&self, scale: usize) -> Result<Picture, CliError> {
+        let (order, columns) = sheet_layout(&self.classes, self.pictures.len());
+        let pictures: Vec<Picture> = order.into_iter().map(|i| self.pictures[i].clone()).collect();
+        Ok(GridOptions { columns, scale, ..GridOptions::default() }.draw(&pictures)?)
+    }
+}
+
+/// Draws everything, batch after batch, with a progress bar; keeps only what an output needs.
+///
+/// # Errors
+/// A sample that is not finite, a file that cannot be written, or the user's wish to stop.
+pub fn draw(
+    model: &Model,
+    plan: &Plan,
+    request: Request,
+    outputs: &Outputs,
+    stop: &Stop,
+) -> Result<Drawn, CliError> {
+    let mut generator = Generator::new(model, plan, request)?;
+    let [c, h, w] = generator.dims();
+    let bar = progress::bar("sampling", (generator.batches() * plan.grid.len()) as u64);
+    let every = plan.grid.len().div_ceil(FILM_FRAMES).max(1);
+    let mut drawn = Drawn::default();
+    loop {
+        let filming = outputs.gif.is_some() && drawn.count == 0;
+        let mut frames: Vec<Vec<f32>> = Vec::new();
+        let batch = generator.next_batch(&mut |moment: Moment<'_, Batch>| {
+            bar.inc(1);
+            if filming && ((moment.step + 1) % every == 0 || moment.step + 1 == moment.steps) {
+                frames.push(moment.x.to_vec());
+            }
+            match stop.requested() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        let Some(batch) = (match batch {
+            Err(ModelError::Cancelled) => {
+                bar.finish_and_clear();
+                return Err(CliError::Failed(format!(
+                    "stopped after {} samples; nothing was written but the PNGs of --out",
+                    drawn.count
+                )));
+            }
+            other => other?,
+        }) else {
+            break;
+        };
+        if filming {
+            frames.insert(0, batch.noise.clone());
+            drawn.film = film(&frames, &batch.classes, [c, h, w])?;
+        }
+        keep(&mut drawn, batch, outputs, [c, h, w])?;
+    }
+    bar.finish_and_clear();
+    Ok(drawn)
+}
+
+fn keep(
+    drawn: &mut Drawn,
+    batch: Generated,
+    outputs: &Outputs,
+    [c, h, w]: [usize; 3],
+) -> Result<(), CliError> {
+    let keep_pictures = outputs.grid.is_some() || outputs.npz.is_some();
+    for (i, values) in batch.samples.chunks(c * h * w).enumerate() {
+        let picture = Picture::from_unit_range(values, c, h, w)?;
+        if let Some(folder) = &outputs.folder {
+            picture.write_png(folder.join(format!("{:05}.png", batch.first + i)))?;
+        }
+        if keep_pictures {
+            drawn.pictures.push(picture);
+        }
+        drawn.count += 1;
+    }
+    drawn.classes.extend(batch.classes);
+    if outputs.tensors.is_some() {
+        drawn.noise.extend(batch.noise);
+        drawn.samples.extend(batch.samples);
+    }
+    Ok(())
+}
+
+/// One sheet for each moment.
+fn film(
+    frames: &[Vec<f32>],
+    classes: &[u32],
+    [c, h, w]: [usize; 3],
+) -> Result<Vec<Picture>, CliError> {
+    let each = c * h * w;
+    let count = frames.first().map_or(0, |frame| frame.len() / each).min(FILM_SAMPLES);
+    let classes = classes.get(..count).unwrap_or_default();
+    let (order, columns) = sheet_layout(classes, count);
+    frames
+        .iter()
+        .map(|frame| {
+            let pictures = order
+                .iter()
+                .map(|&i| Picture::from_unit_range(&frame[i * each..(i + 1) * each], c, h, w))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(grid(&pictures, columns, 1 + 15 / h, 1)?)
+        })
+        .collect()
+}
+
+fn read_noise(path: &Path, expected: [usize; 4]) -> Result<Vec<f32>, CliError> {
+    let map = safetensors::read(path)?;
+    let Some(noise) = map.get("noise") else {
+        let names: Vec<&str> = map.names().collect();
+        return Err(CliError::Failed(format!(
+            "{}: expected a tensor \"noise\", found {names:?}",
+            path.display()
+        )));
+    };
+    if noise.shape != expected {
+        return Err(CliError::Failed(format!(
+            "{}: noise: expected shape {expected:?} (--count, then the model's pictures), found {:?}",
+            path.display(),
+            noise.shape
+        )));
+    }
+    let values = noise.to_f32()?;
+    match values.iter().position(|x| !x.is_finite()) {
+        None => Ok(values),
+        Some(at) => Err(CliError::Failed(format!(
+            "{}: noise: expected finite numbers, found {} at index {at}",
+            path.display(),
+            values[at]
+        ))),
+    }
+}
+

@@ -1,0 +1,128 @@
+//! `sumi train`.
+
+use crate::args::TrainArgs;
+use crate::error::CliError;
+use crate::signals::Stop;
+use crate::{device, progress};
+use serde_json::json;
+use std::path::Path;
+use sumi_train::{Event, Outcome, RunConfig, RunOptions};
+
+pub fn run(args: &TrainArgs) -> Result<(), CliError> {
+    let config = RunConfig::read(&args.config, &args.set)?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => Path::new("runs").join(args.config.file_stem().unwrap_or_default()),
+    };
+    let device = device::open(args.device)?;
+    let (pictures, held_out) = sumi_data::load_split(&config.data)?;
+    if !args.json {
+        eprintln!(
+            "{} pictures of {} x {} px, {} channels, {} classes; {} held out",
+            pictures.len(),
+            pictures.height_px,
+            pictures.width_px,
+            pictures.channels,
+            pictures.class_names.len(),
+            held_out.len()
+        );
+    }
+    let stop = Stop::listen()?;
+    let requested = || stop.requested();
+    let options = RunOptions { out: &out, resume: args.resume, stop: &requested };
+    let mut watch = Watch::new(config.train.batch_size, args.json);
+    let outcome = sumi_train::run(&config, &pictures, &device, &options, &mut |event| {
+        watch.see(event);
+    });
+    watch.done();
+    report(&outcome?, &out, args.json)
+}
+
+fn report(outcome: &Outcome, out: &Path, as_json: bool) -> Result<(), CliError> {
+    let checkpoint = outcome.checkpoint.display();
+    if as_json {
+        println!(
+            "{}",
+            json!({
+                "event": "end",
+                "finished": outcome.finished,
+                "step": outcome.step,
+                "checkpoint": outcome.checkpoint,
+                "train_secs": outcome.train_secs,
+            })
+        );
+    } else {
+        println!("{checkpoint}");
+    }
+    if !outcome.finished {
+        eprintln!("stopped after step {}; go on with --resume", outcome.step);
+    } else if !as_json {
+        eprintln!("draw pictures: sumi sample {} --grid grid.png", out.display());
+    }
+    Ok(())
+}
+
+/// Turns a run's events into a progress bar, or into lines of JSON.
+pub struct Watch {
+    bar: Option<indicatif::ProgressBar>,
+    batch_size: usize,
+    json: bool,
+    loss: f64,
+}
+
+impl Watch {
+    pub fn new(batch_size: usize, json: bool) -> Self {
+        Self { bar: None, batch_size, json, loss: f64::NAN }
+    }
+
+    pub fn see(&mut self, event: Event) {
+        if self.json {
+            return print_event(&event);
+        }
+        match event {
+            Event::Start { step, steps, parameters } => {
+                eprintln!("{parameters} parameters, steps {} to {steps}", step + 1);
+                let bar = progress::bar("training", steps);
+                bar.set_position(step);
+                bar.reset_eta();
+                self.bar = Some(bar);
+            }
+            Event::Step(report) => {
+                // A single step's loss jumps about: show a short average.
+                self.loss = match self.loss.is_nan() {
+                    true => report.loss,
+                    false => self.loss + 0.05 * (report.loss - self.loss),
+                };
+                if let Some(bar) = &self.bar {
+                    bar.inc(1);
+                    let images_per_sec = bar.per_sec() * self.batch_size as f64;
+                    bar.set_message(format!("loss {:.4}, {images_per_sec:.0} images/s", self.loss));
+                }
+            }
+            Event::Record(_) | Event::Checkpoint(_) | Event::Samples(_) => {}
+        }
+    }
+
+    pub fn done(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn print_event(event: &Event) {
+    let line = match event {
+        Event::Start { step, steps, parameters } => {
+            json!({"event": "start", "step": step, "steps": steps, "parameters": parameters})
+        }
+        Event::Step(_) => return,
+        Event::Record(record) => {
+            let mut line = serde_json::to_value(record).unwrap_or_default();
+            line["event"] = "record".into();
+            line
+        }
+        Event::Checkpoint(path) => json!({"event": "checkpoint", "path": path}),
+        Event::Samples(path) => json!({"event": "samples", "path": path}),
+    };
+    println!("{line}");
+}

@@ -1,0 +1,81 @@
+//! What the tests of the samplers share.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use sumi_process::{NoiseLevel, Schedule};
+use sumi_random::{NormalSource, PerSample, TorchCpu};
+use sumi_sampler::{
+    Denoised, Denoiser, Grid, Interval, Noise, Observer, Run, Sampler, SamplerError, Spacing,
+};
+use sumi_testkit::GaussianMixture;
+
+/// The exact denoiser of `data`, which has as many dimensions as the state has elements.
+pub struct Exact(pub GaussianMixture);
+
+impl Denoiser<Vec<f64>> for Exact {
+    fn denoise(
+        &mut self,
+        x_t: &Vec<f64>,
+        level: NoiseLevel,
+    ) -> Result<Denoised<Vec<f64>>, SamplerError> {
+        let x0 = self.0.posterior_mean(x_t, level.alpha, level.sigma);
+        Ok(Denoised::from_x0(x_t, level, x0))
+    }
+}
+
+/// One stream of normals for the whole state.
+pub struct OneStream(pub TorchCpu);
+
+impl Noise<Vec<f64>> for OneStream {
+    fn standard_normal(&mut self, like: &Vec<f64>) -> Vec<f64> {
+        normals(&mut self.0, like.len())
+    }
+}
+
+/// One stream of normals for each element of the state.
+pub struct Streams(pub PerSample);
+
+impl Noise<Vec<f64>> for Streams {
+    fn standard_normal(&mut self, like: &Vec<f64>) -> Vec<f64> {
+        normals(&mut self.0, like.len())
+    }
+}
+
+/// The next `n` values of a stream.
+pub fn normals(source: &mut impl NormalSource, n: usize) -> Vec<f64> {
+    let mut z = vec![0.0; n];
+    source.fill_normal(&mut z);
+    z.into_iter().map(f64::from).collect()
+}
+
+/// A grid of `steps` steps whose levels are evenly spaced in the angle `atan(sigma / alpha)`, from
+/// almost pure noise to clean.
+pub fn even_angles(steps: usize) -> Grid {
+    const FIRST: f64 = 0.999 * std::f64::consts::FRAC_PI_2;
+    let level = |i: usize| match i {
+        0 => NoiseLevel::CLEAN,
+        _ => {
+            let (sigma, alpha) = (FIRST * i as f64 / steps as f64).sin_cos();
+            NoiseLevel { alpha, sigma }
+        }
+    };
+    let intervals = (1..=steps).rev().map(|i| Interval { from: level(i), to: level(i - 1) });
+    Grid { intervals: intervals.collect() }
+}
+
+/// DDPM's walk over `timesteps` of `schedule`, to no noise.
+pub fn walk(schedule: &Schedule, steps: usize) -> Grid {
+    let timesteps = Grid::timesteps(Spacing::Trailing, schedule.timesteps(), steps, 0).unwrap();
+    Grid::consecutive(schedule, &timesteps)
+}
+
+/// Runs a sampler from `x`.
+pub fn sample(
+    sampler: Sampler,
+    x: Vec<f64>,
+    denoiser: &mut dyn Denoiser<Vec<f64>>,
+    grid: &Grid,
+    noise: &mut dyn Noise<Vec<f64>>,
+    observer: &mut dyn Observer<Vec<f64>>,
+) -> Result<Vec<f64>, SamplerError> {
+    sampler.sample(x, &mut Run { denoiser, grid, noise, observer })
+}
