@@ -282,9 +282,10 @@ fn film(
 fn read_noise(path: &Path, expected: [usize; 4]) -> Result<Vec<f32>, CliError> {
     let map = safetensors::read(path)?;
     let Some(noise) = map.get("noise") else {
-        let names: Vec<&str> = map.names().collect();
+        let names: Vec<&str> = map.names().take(3).collect();
+        let others = map.tensors.len() - names.len();
         return Err(CliError::Failed(format!(
-            "{}: expected a tensor \"noise\", found {names:?}",
+            "{}: expected a tensor \"noise\", found {names:?} and {others} more",
             path.display()
         )));
     };

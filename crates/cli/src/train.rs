@@ -18,7 +18,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let (pictures, held_out) = sumi_data::load_split(&config.data)?;
     if !args.json {
         eprintln!(
-            "{} pictures of {} x {} px, {} channels, {} classes; {} held out",
+            "{} pictures of {} x {} px, channels: {}, classes: {}, held out: {}",
             pictures.len(),
             pictures.height_px,
             pictures.width_px,

@@ -170,10 +170,10 @@ unsafe fn sweep<S: Simd, R: Rows, const M: usize>(
     }
 }
 
-// Indices, not iterators: closures that take or return vectors must not stand in the inner loop.
-#[allow(clippy::needless_range_loop)]
 /// One tile: `M` rows from row `first` on, of which `valid` exist, by `V` vectors.
 #[inline(always)]
+// Indices, not iterators: no closure that takes or returns vectors may stand in the inner loop.
+#[allow(clippy::needless_range_loop)]
 unsafe fn tile_of<S: Simd, R: Rows, const M: usize, const V: usize>(
     left: &[*const f32; M],
     columns: &[Column; V],

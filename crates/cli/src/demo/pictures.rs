@@ -11,6 +11,8 @@ use sumi_pictures::{GridOptions, Picture, grid, sheet_layout, side_by_side};
 use sumi_train::Record;
 
 const SCALE: usize = 5;
+/// Records on each side that the smoothed loss averages over.
+const SMOOTH: usize = 6;
 
 pub fn write(results: &Results, training: &Pictures, out: &Path) -> Result<(), CliError> {
     let real = real_sheet(training)?;
@@ -22,7 +24,7 @@ pub fn write(results: &Results, training: &Pictures, out: &Path) -> Result<(), C
         .write_png(out.join("ancestral.png"))?;
     forward_strip(results, training)?.write_png(out.join("forward.png"))?;
     neighbour_sheet(results, training)?.write_png(out.join("neighbours.png"))?;
-    loss_curve(&out.join("run/log.jsonl"))?.write_png(out.join("loss.png"))?;
+    loss_curve(results, &out.join("run/log.jsonl"))?.write_png(out.join("loss.png"))?;
     Ok(())
 }
 
@@ -111,7 +113,7 @@ fn neighbour_sheet(results: &Results, training: &Pictures) -> Result<Picture, Cl
     Ok(options.draw(&rows.concat())?)
 }
 
-fn loss_curve(log: &Path) -> Result<Picture, CliError> {
+fn loss_curve(results: &Results, log: &Path) -> Result<Picture, CliError> {
     let text = std::fs::read_to_string(log)
         .map_err(|error| CliError::Failed(format!("{}: cannot read: {error}", log.display())))?;
     let points: Vec<(f64, f64)> = text
@@ -119,12 +121,11 @@ fn loss_curve(log: &Path) -> Result<Picture, CliError> {
         .filter_map(|line| serde_json::from_str::<Record>(line).ok())
         .map(|record| (record.step as f64, record.loss))
         .collect();
-    let mut average = points.first().map_or(0.0, |p| p.1);
-    let smooth = points
-        .iter()
-        .map(|&(step, loss)| {
-            average += 0.15 * (loss - average);
-            (step, average)
+    let smooth = (0..points.len())
+        .map(|i| {
+            let window = &points[i.saturating_sub(SMOOTH)..(i + SMOOTH + 1).min(points.len())];
+            let mean = window.iter().map(|p| p.1).sum::<f64>() / window.len() as f64;
+            (points[i].0, mean)
         })
         .collect();
     let plot = Plot {
@@ -132,7 +133,7 @@ fn loss_curve(log: &Path) -> Result<Picture, CliError> {
         x_label: "step".into(),
         y_label: "mean squared error of the noise".into(),
         series: vec![
-            Series { name: "mean of 10 steps".into(), points },
+            Series { name: format!("mean of {} steps", results.config.train.log_every), points },
             Series { name: "smoothed".into(), points: smooth },
         ],
         log_y: true,

@@ -83,8 +83,8 @@ fn page(results: &Results, training: &Pictures, out: &Path) -> Result<Page, CliE
         )?);
     page.section("How good it is")
         .paragraph(
-            "All on raw pixels from 0 to 1. The share read as their class asks for the nearest \
-             training digit, which reads real held-out digits about as well as a person in a hurry.",
+            "All on raw pixels from 0 to 1. A picture is read as the class of its nearest training \
+             digit; the last column says how well that reads real digits that were held out.",
         )
         .table(scores(results));
     page.section("Class by class").table(classes(results, training));
