@@ -1,6 +1,6 @@
 """How good are the digits that `sumi demo` draws? An opinion from outside: scikit-learn and SciPy.
 
-    python demo_quality.py DEMO            a demo's folder, or an .npz as `sumi sample --npz` writes it
+    python demo_quality.py DEMO            a demo's folder (its ddim.npz), or an .npz as `sumi sample --npz` writes it
     python demo_quality.py DEMO --split SPLIT.json
 
 The .npz holds `arr_0`, uint8 [N,8,8,1] from 0 to 255, and `arr_1`, the class of each. The digits are scikit-learn's
@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scipy.linalg import sqrtm
 from scipy.spatial.distance import pdist
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
@@ -48,9 +47,12 @@ def split(n):
 def frechet(a, b):
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) over pixels from 0 to 1."""
     cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    # Rank-deficient covariances (border pixels that are always 0) leave an imaginary residue.
-    root = np.real(sqrtm(cov_a @ cov_b))
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root))
+    # C_a C_b has the eigenvalues of the symmetric C_a^(1/2) C_b C_a^(1/2), which are real even where the covariances
+    # are singular, as those of pixels that are always black are.
+    values, vectors = np.linalg.eigh(cov_a)
+    root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    trace_of_root = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b) - 2 * trace_of_root)
 
 
 def spread(x):
@@ -61,10 +63,7 @@ def spread(x):
 def samples_file(path):
     if path.is_file():
         return path
-    found = sorted(path.glob("*.npz"))
-    if len(found) != 1:
-        sys.exit(f"error: {path}: expected one .npz, found {len(found)}")
-    return found[0]
+    return path / "ddim.npz"
 
 
 def main():

@@ -1,26 +1,23 @@
 //! Convolution and its two gradients, each a matrix product over the windows of the pictures.
 
-use std::ops::Range;
+mod weights;
 
-use rayon::prelude::*;
+use std::ops::Range;
 
 use crate::{
     Padding,
-    buffer::{Output, Scratch, SharedMut, parallel, transpose},
-    gemm::{Column, Listed, Product, Start, Strided, columns, multiply},
+    buffer::{Output, Scratch, SharedMut, parallel},
+    gemm::{Listed, Product, Start, columns, multiply},
     simd::{Isa, Kernel, Simd},
     window::{Packer, Window},
 };
+
+pub(crate) use weights::weight_gradient;
 
 /// Length of the inner dimension that is worked through before the next rows of the result are.
 const DEPTH: usize = 576;
 /// Output pixels that are worked on together: few enough that their windows stay in the cache.
 const BAND: usize = 512;
-/// Pixels whose contributions to the weights form one chain; the chains' sums are then added up.
-const CHAIN: usize = 256;
-/// Output channels to a block of the weight gradient.
-const BLOCK: usize = 32;
-
 /// The shape of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -285,187 +282,4 @@ fn phase(shape: &Shape, weight: &[f32], py: usize, px: usize) -> (Shape, Vec<f32
     };
     let samples = shape.samples;
     (Shape { samples, inputs: shape.outputs, outputs: shape.inputs, window }, turned)
-}
-
-/// The gradients of the weights and of the bias, given that of `y`.
-pub(crate) fn weight_gradient(
-    isa: Isa,
-    shape: &Shape,
-    x: &[f32],
-    dy: &[f32],
-) -> (Vec<f32>, Vec<f32>) {
-    let weights = shape.outputs * shape.inputs * shape.window.taps();
-    shape.check(x, weights, dy);
-    let pixels = shape.window.out_h * shape.window.out_w;
-    let width = BLOCK.min(shape.outputs.next_multiple_of(isa.lanes()));
-    let blocks = shape.outputs.div_ceil(width);
-    let mut turned = Output::new(blocks * width * shape.samples * pixels);
-    let mut sums = Output::new(shape.samples * shape.outputs);
-    let (turned_to, sums_to) = (turned.pointer(), sums.pointer());
-    parallel(shape.samples, 1, |range| {
-        isa.run(Turn { shape, dy, width, samples: range, to: turned_to, sums: sums_to });
-    });
-    // SAFETY: every sample wrote its part of both whole.
-    let (turned, sums) = unsafe { (turned.finish(), sums.finish()) };
-    let mut db = vec![0.0f32; shape.outputs];
-    for sample in sums.chunks_exact(shape.outputs.max(1)) {
-        db.iter_mut().zip(sample).for_each(|(total, part)| *total += part);
-    }
-    let mut dw = Output::new(weights);
-    let to = dw.pointer();
-    let group = (CHAIN / pixels.max(1)).max(1);
-    let bands: Vec<_> = bands(&shape.window, CHAIN)
-        .into_iter()
-        .map(|band| (band.clone(), Packer::new(&shape.window, &band, isa.lanes())))
-        .collect();
-    let channels = 8usize.max(16 / shape.window.taps());
-    let parts = shape.inputs.div_ceil(channels);
-    (0..parts * blocks).into_par_iter().with_max_len(1).for_each(|task| {
-        let (part, block) = (task / blocks, task % blocks);
-        let range = part * channels..((part + 1) * channels).min(shape.inputs);
-        isa.run(WeightBlock {
-            shape,
-            x,
-            turned: &turned,
-            width,
-            group,
-            bands: &bands,
-            range,
-            block,
-            to,
-        });
-    });
-    // SAFETY: the blocks cover the weights, and each was written whole.
-    (unsafe { dw.finish() }, db)
-}
-
-/// Transposes the output's gradient of some samples to [block, sample, pixel, channel of block],
-/// and sums it over each sample's pixels.
-struct Turn<'a> {
-    shape: &'a Shape,
-    dy: &'a [f32],
-    width: usize,
-    samples: Range<usize>,
-    to: SharedMut,
-    sums: SharedMut,
-}
-
-impl Kernel for Turn<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Shape { samples, outputs, window, .. } = *self.shape;
-        let pixels = window.out_h * window.out_w;
-        for n in self.samples {
-            let dy = &self.dy[n * outputs * pixels..(n + 1) * outputs * pixels];
-            for (block, first) in (0..outputs).step_by(self.width).enumerate() {
-                let rows = self.width.min(outputs - first);
-                let to = self.to.at((block * samples + n) * pixels * self.width);
-                // SAFETY: this sample's place in this block; masks end with each channel.
-                unsafe {
-                    transpose::<S>(dy.as_ptr().add(first * pixels), rows, pixels, to, self.width);
-                    for p in 0..pixels {
-                        for o in rows..self.width {
-                            *to.add(p * self.width + o) = 0.0;
-                        }
-                    }
-                }
-            }
-            for (o, channel) in dy.chunks_exact(pixels.max(1)).enumerate() {
-                // SAFETY: the masks end with the channel; the sums' places are this sample's.
-                unsafe {
-                    let mut sum = S::splat(0.0);
-                    for at in (0..pixels).step_by(S::LANES) {
-                        let left = pixels - at;
-                        sum = S::add(sum, S::load_first(channel.as_ptr().add(at), left));
-                    }
-                    *self.sums.at(n * outputs + o) = S::sum(sum);
-                }
-            }
-        }
-    }
-}
-
-/// The weight gradient of some input channels and one block of output channels.
-struct WeightBlock<'a> {
-    shape: &'a Shape,
-    x: &'a [f32],
-    turned: &'a [f32],
-    width: usize,
-    group: usize,
-    bands: &'a [(Range<usize>, Packer)],
-    range: Range<usize>,
-    block: usize,
-    to: SharedMut,
-}
-
-impl Kernel for WeightBlock<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Shape { samples, inputs, outputs, window } = *self.shape;
-        let (taps, source) = (window.taps(), window.height * window.width);
-        let pixels = window.out_h * window.out_w;
-        let direct = window.is_direct(S::LANES);
-        let rows = self.range.len() * taps;
-        let mut sums = Scratch::take(rows * self.width);
-        sums.slice().fill(0.0);
-        let valid = self.width.min(outputs - self.block * self.width);
-        let mut scratch = Scratch::take(0);
-        let (mut list, mut left): (Vec<Column>, Vec<*const f32>) = (Vec::new(), Vec::new());
-        for (band, packer) in self.bands {
-            let sample_pitch = self.range.len() * packer.pitch;
-            if !direct {
-                scratch.resize(self.group * sample_pitch);
-                scratch.slice().fill(0.0);
-            }
-            for n0 in (0..samples).step_by(self.group) {
-                let segments = self.group.min(samples - n0);
-                let x = self.x.as_ptr().wrapping_add((n0 * inputs + self.range.start) * source);
-                left.clear();
-                if direct {
-                    let x = x.wrapping_add(band.start * window.out_w);
-                    left.extend((0..rows).map(|c| x.wrapping_add(c * source)));
-                } else {
-                    let to = scratch.pointer();
-                    for s in 0..segments {
-                        let from = x.wrapping_add(s * inputs * source);
-                        let to = to.wrapping_add(s * sample_pitch);
-                        // SAFETY: the channels exist, and the scratch was made this large.
-                        unsafe { packer.pack::<S>(from, source, self.range.len(), to) };
-                    }
-                    left.extend((0..self.range.len()).flat_map(|c| {
-                        packer
-                            .taps
-                            .iter()
-                            .map(move |tap| to.wrapping_add(c * packer.pitch + tap).cast_const())
-                    }));
-                }
-                let place = (self.block * samples + n0) * pixels + band.start * window.out_w;
-                let right = self.turned.as_ptr().wrapping_add(place * self.width);
-                list.clear();
-                columns::<S>(&mut list, right, sums.pointer(), valid);
-                let product = Product {
-                    segments,
-                    left_step: if direct { inputs * source } else { sample_pitch },
-                    right_step: pixels * self.width,
-                    add: true,
-                    ..Product::new(Strided(self.width), band.len() * window.out_w, self.width)
-                };
-                // SAFETY: the rows were just packed, the block's pixels are whole vectors, and
-                // the sums are this task's own.
-                unsafe { multiply::<S, _>(&left, &list, &product) };
-            }
-        }
-        let sums = sums.slice();
-        for o in 0..valid {
-            let row = (self.block * self.width + o) * inputs * taps + self.range.start * taps;
-            for r in 0..rows {
-                // SAFETY: this task's own part of the weights.
-                unsafe { *self.to.at(row + r) = sums[r * self.width + o] };
-            }
-        }
-    }
 }

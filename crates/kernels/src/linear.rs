@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Multiply-adds that one thread takes at a time at least.
-const GRAIN: usize = 128 * 1024;
+const GRAIN: usize = 512 * 1024;
 /// Rows whose contributions to the weights form one chain; the chains' sums are then added up.
 const CHAIN: usize = 256;
 

@@ -4,12 +4,14 @@ use crate::checkpoint::{self, State};
 use crate::log::Log;
 use crate::{Record, RunConfig, StepReport, TrainError, Trainer};
 use burn::tensor::Device;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use sumi_data::Pictures;
 use sumi_formats::atomic;
-use sumi_model::{Classes, Generator, Plan, Request, SamplerChoice};
+use sumi_model::{Batch, Classes, Generator, ModelError, Plan, Request, SamplerChoice};
 use sumi_pictures::{GridOptions, Picture, sheet_layout};
+use sumi_sampler::Moment;
 
 /// Where a run leaves its files, and how it goes on.
 pub struct RunOptions<'a> {
@@ -90,18 +92,20 @@ pub fn run(
             observe(Event::Record(record));
         }
         if due(config.sample.every) {
-            let path = draw_samples(&trainer, options.out, &mut log)?;
-            observe(Event::Samples(&path));
+            if let Some(path) = draw_samples(&trainer, options, &mut log)? {
+                observe(Event::Samples(&path));
+            }
         }
         if due(config.train.checkpoint_every) {
-            last = Some(save(&trainer, &clock, options.out, &mut log)?);
-            observe(Event::Checkpoint(&options.out.join("latest")));
+            let path = save(&trainer, &clock, options.out, &mut log)?;
+            observe(Event::Checkpoint(&path));
+            last = Some((trainer.step, path));
         }
     }
     let finished = trainer.step >= steps;
     let checkpoint = match last {
         Some((step, path)) if step == trainer.step => path,
-        _ => save(&trainer, &clock, options.out, &mut log)?.1,
+        _ => save(&trainer, &clock, options.out, &mut log)?,
     };
     Ok(Outcome { finished, step: trainer.step, checkpoint, train_secs: clock.train_secs() })
 }
@@ -148,7 +152,7 @@ fn save(
     clock: &Clock,
     out: &Path,
     log: &mut Log,
-) -> Result<(u64, PathBuf), TrainError> {
+) -> Result<PathBuf, TrainError> {
     log.sync()?;
     let state = State {
         step: trainer.step,
@@ -158,11 +162,15 @@ fn save(
         ..clock.state.clone()
     };
     let keep = trainer.config.train.keep_checkpoints;
-    Ok((trainer.step, checkpoint::save(trainer, out, &state, keep)?))
+    checkpoint::save(trainer, out, &state, keep)
 }
 
-/// Draws a sheet of samples with the averaged weights.
-fn draw_samples(trainer: &Trainer, out: &Path, log: &mut Log) -> Result<PathBuf, TrainError> {
+/// Draws a sheet of samples with the averaged weights; `None` where the run is to stop first.
+fn draw_samples(
+    trainer: &Trainer,
+    options: &RunOptions,
+    log: &mut Log,
+) -> Result<Option<PathBuf>, TrainError> {
     let sample = &trainer.config.sample;
     let model = trainer.averaged_model();
     let choice = SamplerChoice {
@@ -181,7 +189,16 @@ fn draw_samples(trainer: &Trainer, out: &Path, log: &mut Log) -> Result<PathBuf,
     let mut generator = Generator::new(&model, &plan, request)?;
     let [c, h, w] = generator.dims();
     let (mut pictures, mut classes) = (Vec::with_capacity(sample.count), Vec::new());
-    while let Some(batch) = generator.next_batch(&mut ())? {
+    let mut watch = |_: Moment<'_, Batch>| match (options.stop)() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    loop {
+        let batch = match generator.next_batch(&mut watch) {
+            Err(ModelError::Cancelled) => return Ok(None),
+            other => other?,
+        };
+        let Some(batch) = batch else { break };
         classes.extend(&batch.classes);
         for values in batch.samples.chunks(c * h * w) {
             pictures.push(Picture::from_unit_range(values, c, h, w)?);
@@ -192,10 +209,10 @@ fn draw_samples(trainer: &Trainer, out: &Path, log: &mut Log) -> Result<PathBuf,
     let scale = (64 / h.max(1)).clamp(1, 4);
     let sheet = GridOptions { columns, scale, ..GridOptions::default() }.draw(&pictures)?;
     let png = sheet.png_bytes();
-    let path = out.join(format!("samples/step-{:07}.png", trainer.step));
+    let path = options.out.join(format!("samples/step-{:07}.png", trainer.step));
     atomic::write_bytes(&path, &png)?;
     log.image(trainer.step, "samples", &png)?;
-    Ok(path)
+    Ok(Some(path))
 }
 
 /// Keeps the time and the losses since the last record.

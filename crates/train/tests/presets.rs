@@ -50,6 +50,16 @@ fn every_preset_reads_and_its_copy_reads_back() {
     assert_eq!(names, ["ddpm-256", "ddpm-cifar10", "digits", "mnist"]);
 }
 
+/// The README's config for one's own pictures is one that trains.
+#[test]
+fn the_readmes_config_reads() {
+    let readme = std::fs::read_to_string(presets().join("../README.md")).unwrap();
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let config = RunConfig::parse(text, "README.md", &[]).unwrap();
+    config.unet(&picture(32, 3, 2)).unwrap();
+}
+
 #[test]
 fn the_published_networks_have_their_published_sizes() {
     let cifar = parameters(&preset("ddpm-cifar10"), &picture(32, 3, 10));
