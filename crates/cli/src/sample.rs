@@ -306,4 +306,3 @@ fn read_noise(path: &Path, expected: [usize; 4]) -> Result<Vec<f32>, CliError> {
         ))),
     }
 }
-

@@ -20,7 +20,10 @@ pub fn run(args: &ScheduleArgs) -> Result<(), CliError> {
     }
     // A table of this many rows is still printed in seconds.
     if !(1..=1_000_000).contains(&args.steps) {
-        return Err(CliError::Usage(format!("--steps: expected 1 to 1000000, found {}", args.steps)));
+        return Err(CliError::Usage(format!(
+            "--steps: expected 1 to 1000000, found {}",
+            args.steps
+        )));
     }
     let beta_start = args.beta_start.unwrap_or(published.0);
     let beta_end = args.beta_end.unwrap_or(published.1);
@@ -70,7 +73,9 @@ impl<'a> Tables<'a> {
 
     /// Eleven rows are enough to see the shape.
     fn print(&self) {
-        println!("timestep         beta    alpha_bar    log_snr  post. var.    coef x0    coef x_t");
+        println!(
+            "timestep         beta    alpha_bar    log_snr  post. var.    coef x0    coef x_t"
+        );
         let last = self.schedule.timesteps() - 1;
         let mut rows: Vec<usize> = (0..=10).map(|i| i * last / 10).collect();
         rows.dedup();

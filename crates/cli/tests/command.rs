@@ -4,11 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn sumi(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sumi"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_sumi")).args(arguments).current_dir(folder).output().unwrap()
 }
 
 fn stderr(output: &Output) -> String {
@@ -57,7 +53,10 @@ fn help_is_as_committed() {
             .output()
             .unwrap();
         assert!(output.status.success());
-        snapshot(&format!("help-{}.txt", if name.is_empty() { "sumi" } else { name }), &stdout(&output));
+        snapshot(
+            &format!("help-{}.txt", if name.is_empty() { "sumi" } else { name }),
+            &stdout(&output),
+        );
     }
 }
 
@@ -67,9 +66,11 @@ fn mistakes_are_one_clear_sentence() {
     let path = folder.path();
     std::fs::write(path.join("typo.toml"), TINY.replace("batch_size", "batchsize")).unwrap();
     std::fs::create_dir(path.join("empty")).unwrap();
-    let folder_config = TINY.replace("kind = \"digits\"", "kind = \"folder\"\npath = \"empty\"\nimage_size_px = 8");
+    let folder_config =
+        TINY.replace("kind = \"digits\"", "kind = \"folder\"\npath = \"empty\"\nimage_size_px = 8");
     std::fs::write(path.join("empty.toml"), folder_config).unwrap();
-    std::fs::copy(path.join("run/checkpoint-0000003/unet/config.json"), path.join("config.json")).unwrap();
+    std::fs::copy(path.join("run/checkpoint-0000003/unet/config.json"), path.join("config.json"))
+        .unwrap();
     let weights = "run/checkpoint-0000003/unet/diffusion_pytorch_model.safetensors";
     let bytes = std::fs::read(path.join(weights)).unwrap();
     std::fs::write(path.join("cut.safetensors"), &bytes[..bytes.len() - 10]).unwrap();
@@ -95,7 +96,19 @@ fn mistakes_are_one_clear_sentence() {
         (&["train", "empty.toml", "--out", "x"], 1),
         (&["train", "tiny.toml", "--out", "run"], 1),
         (&["train", "tiny.toml", "--out", "tiny.toml"], 1),
-        (&["train", "tiny.toml", "--out", "x", "--set", "network.channels=[8,16,16,16,16]", "--set", "network.attention=[false,false,false,false,true]"], 2),
+        (
+            &[
+                "train",
+                "tiny.toml",
+                "--out",
+                "x",
+                "--set",
+                "network.channels=[8,16,16,16,16]",
+                "--set",
+                "network.attention=[false,false,false,false,true]",
+            ],
+            2,
+        ),
         (&["train", "tiny.toml", "--out", "x", "--set", "train.ema=0.5"], 2),
         (&["schedule", "--steps", "0"], 2),
         (&["schedule", "--beta-end", "1.5"], 2),
@@ -121,8 +134,12 @@ fn mistakes_are_one_clear_sentence() {
 fn a_run_leaves_what_it_promises() {
     let (folder, run) = trained();
     for file in [
-        "config.toml", "log.jsonl", "latest", "samples/step-0000003.png",
-        "checkpoint-0000003/model_index.json", "checkpoint-0000003/unet/config.json",
+        "config.toml",
+        "log.jsonl",
+        "latest",
+        "samples/step-0000003.png",
+        "checkpoint-0000003/model_index.json",
+        "checkpoint-0000003/unet/config.json",
         "checkpoint-0000003/unet/diffusion_pytorch_model.safetensors",
         "checkpoint-0000003/scheduler/scheduler_config.json",
         "checkpoint-0000003/trainer/weights.safetensors",
@@ -151,9 +168,27 @@ fn sampling_writes_every_kind_of_file_and_takes_its_noise_back() {
     let (folder, _) = trained();
     let path = folder.path();
     let arguments = [
-        "sample", "run", "--count", "20", "--batch", "7", "--sampler", "ddim", "--steps", "3",
-        "--out", "pngs", "--grid", "grid.png", "--gif", "film.gif", "--npz", "all.npz",
-        "--tensors", "all.safetensors", "--json",
+        "sample",
+        "run",
+        "--count",
+        "20",
+        "--batch",
+        "7",
+        "--sampler",
+        "ddim",
+        "--steps",
+        "3",
+        "--out",
+        "pngs",
+        "--grid",
+        "grid.png",
+        "--gif",
+        "film.gif",
+        "--npz",
+        "all.npz",
+        "--tensors",
+        "all.safetensors",
+        "--json",
     ];
     let output = sumi(path, &arguments);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -169,8 +204,24 @@ fn sampling_writes_every_kind_of_file_and_takes_its_noise_back() {
 
     // The same from its own noise, under another seed, batch and number of threads.
     let arguments = [
-        "sample", "run", "--count", "20", "--batch", "64", "--sampler", "ddim", "--steps", "3",
-        "--seed", "9", "--threads", "1", "--noise", "all.safetensors", "--tensors", "b.safetensors",
+        "sample",
+        "run",
+        "--count",
+        "20",
+        "--batch",
+        "64",
+        "--sampler",
+        "ddim",
+        "--steps",
+        "3",
+        "--seed",
+        "9",
+        "--threads",
+        "1",
+        "--noise",
+        "all.safetensors",
+        "--tensors",
+        "b.safetensors",
     ];
     let output = sumi(path, &arguments);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -184,12 +235,18 @@ fn a_schedule_prints_its_tables() {
     let output = sumi(folder.path(), &["schedule", "--json", "--plot", "schedule.png"]);
     let tables: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     for key in [
-        "betas", "alphas_cumprod", "log_snr", "posterior_variance", "posterior_mean_coef_x0",
+        "betas",
+        "alphas_cumprod",
+        "log_snr",
+        "posterior_variance",
+        "posterior_mean_coef_x0",
         "posterior_mean_coef_xt",
     ] {
         assert_eq!(tables[key].as_array().unwrap().len(), 1000, "{key}");
     }
-    assert!((tables["alphas_cumprod"][999].as_f64().unwrap() / 4.03582976538e-5 - 1.0).abs() < 1e-9);
+    assert!(
+        (tables["alphas_cumprod"][999].as_f64().unwrap() / 4.03582976538e-5 - 1.0).abs() < 1e-9
+    );
     assert!(folder.path().join("schedule.png").is_file());
 }
 
@@ -228,7 +285,9 @@ fn a_config_alone_is_enough_to_count() {
 #[test]
 fn signals_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let text = TINY.replace("steps = 3\nbatch", "steps = 120\nbatch").replace("every = 3\n[", "every = 20\n[");
+    let text = TINY
+        .replace("steps = 3\nbatch", "steps = 120\nbatch")
+        .replace("every = 3\n[", "every = 20\n[");
     let text = text.replace("every = 3\ncount", "every = 0\ncount");
     std::fs::write(folder.path().join("tiny.toml"), &text).unwrap();
     let start = |out: &str, resume: bool| {

@@ -20,11 +20,7 @@ impl Features {
     /// If `data` has another length or a value is not finite.
     pub fn new(rows: usize, columns: usize, data: Vec<f64>) -> Result<Self, MetricError> {
         if rows.checked_mul(columns) != Some(data.len()) {
-            return Err(MetricError::Length {
-                rows,
-                columns,
-                found: data.len(),
-            });
+            return Err(MetricError::Length { rows, columns, found: data.len() });
         }
         if let Some(i) = data.iter().position(|x| !x.is_finite()) {
             return Err(MetricError::NonFinite {
@@ -33,11 +29,7 @@ impl Features {
                 value: data[i],
             });
         }
-        Ok(Self {
-            rows,
-            columns,
-            data,
-        })
+        Ok(Self { rows, columns, data })
     }
 
     /// The same from single-precision values.
@@ -75,11 +67,7 @@ impl Features {
     pub fn filter(&self, keep: impl Fn(usize) -> bool) -> Self {
         let kept: Vec<usize> = (0..self.rows).filter(|&i| keep(i)).collect();
         let data = kept.iter().flat_map(|&i| self.row(i)).copied().collect();
-        Self {
-            rows: kept.len(),
-            columns: self.columns,
-            data,
-        }
+        Self { rows: kept.len(), columns: self.columns, data }
     }
 
     /// Checks that `other` has the same number of columns.
@@ -91,11 +79,7 @@ impl Features {
     pub(crate) fn check_rows(&self, needed: usize, what: &'static str) -> Result<(), MetricError> {
         let found = self.rows;
         if found < needed {
-            return Err(MetricError::TooFewRows {
-                what,
-                needed,
-                found,
-            });
+            return Err(MetricError::TooFewRows { what, needed, found });
         }
         Ok(())
     }
@@ -103,11 +87,7 @@ impl Features {
 
 /// Checks that two dimensions agree.
 pub(crate) fn check_dimension(left: usize, right: usize) -> Result<(), MetricError> {
-    if left == right {
-        Ok(())
-    } else {
-        Err(MetricError::Dimension { left, right })
-    }
+    if left == right { Ok(()) } else { Err(MetricError::Dimension { left, right }) }
 }
 
 /// Features with the class of each sample.
@@ -124,10 +104,7 @@ impl<'a> Labelled<'a> {
     /// If there are more or fewer labels than samples.
     pub fn new(features: &'a Features, labels: &'a [usize]) -> Result<Self, MetricError> {
         if features.rows != labels.len() {
-            return Err(MetricError::Labels {
-                rows: features.rows,
-                labels: labels.len(),
-            });
+            return Err(MetricError::Labels { rows: features.rows, labels: labels.len() });
         }
         Ok(Self { features, labels })
     }

@@ -95,9 +95,7 @@ impl GaussianStatistics {
         let noise = largest * d as f64 * f64::EPSILON;
         let kept: Vec<usize> = (0..d).filter(|&j| values[j] > noise).collect();
         let vectors = eigen.U();
-        Ok(Mat::from_fn(d, kept.len(), |i, j| {
-            vectors[(i, kept[j])] * values[kept[j]].sqrt()
-        }))
+        Ok(Mat::from_fn(d, kept.len(), |i, j| vectors[(i, kept[j])] * values[kept[j]].sqrt()))
     }
 }
 

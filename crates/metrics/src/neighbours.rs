@@ -36,9 +36,7 @@ pub fn nearest_neighbours(
     }
     let rows: Vec<usize> = (0..queries.rows()).collect();
     let blocks = rows.par_chunks(QUERY_BLOCK);
-    Ok(blocks
-        .flat_map_iter(|block| neighbours_of_block(block, queries, references, k))
-        .collect())
+    Ok(blocks.flat_map_iter(|block| neighbours_of_block(block, queries, references, k)).collect())
 }
 
 /// The neighbours of the queries in `block`, passing over the references once.
@@ -114,13 +112,11 @@ pub fn nearest_neighbour_accuracy(
         *right += usize::from(vote(found, train.labels) == Some(class));
     }
     let right: usize = counts.values().map(|&(_, right)| right).sum();
-    let per_class = counts
-        .iter()
-        .map(|(&class, &(samples, right))| ClassAccuracy {
-            class,
-            samples,
-            fraction: right as f64 / samples as f64,
-        });
+    let per_class = counts.iter().map(|(&class, &(samples, right))| ClassAccuracy {
+        class,
+        samples,
+        fraction: right as f64 / samples as f64,
+    });
     Ok(Accuracy {
         overall: right as f64 / test.labels.len() as f64,
         per_class: per_class.collect(),
@@ -150,14 +146,8 @@ mod tests {
         let indices = |i: usize| found[i].iter().map(|n| n.index).collect::<Vec<_>>();
         assert_eq!(indices(0), [1, 3, 2]);
         assert_eq!(indices(1), [0, 2, 1]);
-        assert_eq!(
-            found[0].iter().map(|n| n.distance).collect::<Vec<_>>(),
-            [0.0, 0.0, 2.0]
-        );
-        assert_eq!(
-            nearest_neighbours(&column(&[0.0]), &references, 9).unwrap()[0].len(),
-            5
-        );
+        assert_eq!(found[0].iter().map(|n| n.distance).collect::<Vec<_>>(), [0.0, 0.0, 2.0]);
+        assert_eq!(nearest_neighbours(&column(&[0.0]), &references, 9).unwrap()[0].len(), 5);
     }
 
     /// Against sorting all distances, over more than one block of queries.
@@ -187,13 +177,8 @@ mod tests {
         let test = column(&[0.05, 0.05, 5.0]);
         let test = Labelled::new(&test, &[3, 7, 3]).unwrap();
         let read = |k| nearest_neighbour_accuracy(train, test, k).unwrap();
-        let fractions = |k| {
-            read(k)
-                .per_class
-                .iter()
-                .map(|c| (c.class, c.fraction))
-                .collect::<Vec<_>>()
-        };
+        let fractions =
+            |k| read(k).per_class.iter().map(|c| (c.class, c.fraction)).collect::<Vec<_>>();
         assert_eq!(fractions(1), [(3, 1.0), (7, 0.0)]);
         assert_eq!(fractions(2), [(3, 1.0), (7, 0.0)]);
         assert_eq!(fractions(3), [(3, 0.5), (7, 1.0)]);
@@ -207,15 +192,9 @@ mod tests {
         let error = nearest_neighbours(&column(&[0.0]), &wide, 1).unwrap_err();
         assert_eq!(error, MetricError::Dimension { left: 1, right: 2 });
         let one = column(&[0.0]);
-        assert_eq!(
-            nearest_neighbours(&one, &one, 0),
-            Err(MetricError::NoNeighbours)
-        );
+        assert_eq!(nearest_neighbours(&one, &one, 0), Err(MetricError::NoNeighbours));
         let none = column(&[]);
-        let (none, one) = (
-            Labelled::new(&none, &[]).unwrap(),
-            Labelled::new(&one, &[0]).unwrap(),
-        );
+        let (none, one) = (Labelled::new(&none, &[]).unwrap(), Labelled::new(&one, &[0]).unwrap());
         for (train, test) in [(none, one), (one, none)] {
             let error = nearest_neighbour_accuracy(train, test, 1).unwrap_err();
             assert_eq!(

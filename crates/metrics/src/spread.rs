@@ -34,9 +34,7 @@ pub fn mean_pairwise_distance(features: &Features) -> Result<f64, MetricError> {
     let n = features.rows();
     let distances_from = |i: usize| -> f64 {
         let later = i + 1..n;
-        later
-            .map(|j| squared_distance(features.row(i), features.row(j)).sqrt())
-            .sum()
+        later.map(|j| squared_distance(features.row(i), features.row(j)).sqrt()).sum()
     };
     // Collected first, so that the sum has one order at any thread count.
     let sums: Vec<f64> = (0..n).into_par_iter().map(distances_from).collect();
@@ -106,11 +104,7 @@ mod tests {
         );
         assert!(matches!(
             spread(&[9, 9, 7, 7]),
-            Err(MetricError::TooFewOfClass {
-                class: 4,
-                which: "generated",
-                found: 0
-            })
+            Err(MetricError::TooFewOfClass { class: 4, which: "generated", found: 0 })
         ));
         let wide = Features::new(4, 2, vec![0.0; 8]).unwrap();
         let wide = Labelled::new(&wide, &[4, 4, 9, 9]).unwrap();

@@ -38,15 +38,7 @@ fn identical_sets_are_at_no_distance() {
 #[test]
 fn diagonal_gaussians_have_a_closed_form() {
     let diagonal = |deviations: [f64; 4]| {
-        (0..16)
-            .map(|i| {
-                if i % 5 == 0 {
-                    deviations[i / 5].powi(2)
-                } else {
-                    0.0
-                }
-            })
-            .collect()
+        (0..16).map(|i| if i % 5 == 0 { deviations[i / 5].powi(2) } else { 0.0 }).collect()
     };
     let (mean_a, mean_b) = ([1.0, 2.0, 3.0, 4.0], [1.5, 1.0, 3.0, 0.0]);
     let (a, b) = ([1.0, 0.0, 2.5, 30.0], [2.0, 0.5, 0.0, 31.0]);
@@ -55,11 +47,7 @@ fn diagonal_gaussians_have_a_closed_form() {
     let square =
         |x: [f64; 4], y: [f64; 4]| -> f64 { x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum() };
     let expected = square(mean_a, mean_b) + square(a, b);
-    assert_close(
-        &[statistics_a.frechet(&statistics_b).unwrap()],
-        &[expected],
-        1e-12,
-    );
+    assert_close(&[statistics_a.frechet(&statistics_b).unwrap()], &[expected], 1e-12);
 }
 
 #[test]
@@ -68,16 +56,8 @@ fn statistics_are_unbiased() {
     let statistics = GaussianStatistics::from_features(&set).unwrap();
     assert_eq!(statistics.mean(), [3.0, 1.0]);
     // numpy.cov: [[7, -1.5], [-1.5, 3]]
-    assert_close(
-        &[statistics.covariance(0, 0), statistics.covariance(1, 1)],
-        &[7.0, 3.0],
-        1e-15,
-    );
-    assert_close(
-        &[statistics.covariance(0, 1), statistics.covariance(1, 0)],
-        &[-1.5; 2],
-        1e-15,
-    );
+    assert_close(&[statistics.covariance(0, 0), statistics.covariance(1, 1)], &[7.0, 3.0], 1e-15);
+    assert_close(&[statistics.covariance(0, 1), statistics.covariance(1, 0)], &[-1.5; 2], 1e-15);
 }
 
 #[test]

@@ -178,8 +178,13 @@ pub fn unet_config(path: &Path) -> Result<UNetConfig, ModelError> {
     if let Some(fields) = json.as_object_mut() {
         // Bookkeeping of diffusers and of its EMA; none of it shapes the network.
         const BOOKKEEPING: [&str; 7] = [
-            "decay", "inv_gamma", "min_decay", "optimization_step", "power",
-            "update_after_step", "use_ema_warmup",
+            "decay",
+            "inv_gamma",
+            "min_decay",
+            "optimization_step",
+            "power",
+            "update_after_step",
+            "use_ema_warmup",
         ];
         fields.retain(|key, _| !key.starts_with('_') && !BOOKKEEPING.contains(&key.as_str()));
     }
@@ -250,6 +255,8 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
         action: "open the file",
         source,
     })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| ModelError::Config { path: path.to_path_buf(), message: error.to_string() })
+    serde_json::from_slice(&bytes).map_err(|error| ModelError::Config {
+        path: path.to_path_buf(),
+        message: error.to_string(),
+    })
 }

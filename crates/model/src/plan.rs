@@ -70,13 +70,15 @@ impl Plan {
                 .ok_or_else(|| {
                     let known = SamplerKind::ALL.map(|(_, _, class)| class).join(" or ");
                     let expected = format!("{known}, or a sampler named with --sampler");
-                    ModelError::request("scheduler_config.json: _class_name", expected, &config.class_name)
+                    ModelError::request(
+                        "scheduler_config.json: _class_name",
+                        expected,
+                        &config.class_name,
+                    )
                 })?,
         };
-        let invalid = |message: String| ModelError::Config {
-            path: "scheduler_config.json".into(),
-            message,
-        };
+        let invalid =
+            |message: String| ModelError::Config { path: "scheduler_config.json".into(), message };
         let schedule = config.schedule().map_err(invalid)?;
         let total = schedule.timesteps();
         let steps = choice.steps.unwrap_or(match kind {
@@ -137,9 +139,8 @@ mod tests {
     #[test]
     fn what_cannot_be_served_is_refused_by_name() {
         let config = SchedulerConfig::default();
-        let refusal = |config: &SchedulerConfig, choice| {
-            Plan::new(config, choice).unwrap_err().to_string()
-        };
+        let refusal =
+            |config: &SchedulerConfig, choice| Plan::new(config, choice).unwrap_err().to_string();
         let steps = |n| SamplerChoice { steps: Some(n), ..SamplerChoice::default() };
         assert!(refusal(&config, steps(0)).contains("steps: expected 1 to 1000"));
         assert!(refusal(&config, steps(1001)).contains("found 1001"));
@@ -150,5 +151,4 @@ mod tests {
         let learned = SchedulerConfig { variance_type: VarianceType::Learned, ..config };
         assert!(refusal(&learned, SamplerChoice::default()).contains("variance_type"));
     }
-
 }

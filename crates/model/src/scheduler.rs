@@ -109,11 +109,8 @@ const BETA_SCHEDULES: [(&str, BetaSchedule); 3] = [
 ];
 
 /// diffusers' name of each prediction.
-const PREDICTIONS: [(&str, Prediction); 3] = [
-    ("epsilon", Prediction::Epsilon),
-    ("sample", Prediction::X0),
-    ("v_prediction", Prediction::V),
-];
+const PREDICTIONS: [(&str, Prediction); 3] =
+    [("epsilon", Prediction::Epsilon), ("sample", Prediction::X0), ("v_prediction", Prediction::V)];
 
 impl SchedulerConfig {
     /// The name under which diffusers knows a shape of beta.

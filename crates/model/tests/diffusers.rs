@@ -4,7 +4,8 @@ use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 use sumi_formats::safetensors;
 use sumi_model::{
-    Classes, Generated, Generator, Model, Plan, Request, SamplerChoice, SamplerKind, SchedulerConfig,
+    Classes, Generated, Generator, Model, Plan, Request, SamplerChoice, SamplerKind,
+    SchedulerConfig,
 };
 
 fn folder(name: &str) -> PathBuf {
@@ -75,7 +76,12 @@ fn ddim_agrees_on_every_spacing_and_eta() {
 
 #[test]
 fn v_prediction_thresholding_cosine_and_offset_agree() {
-    agrees("ddim-v", "ddim-10", SamplerChoice { steps: Some(10), ..SamplerChoice::default() }, |_| {});
+    agrees(
+        "ddim-v",
+        "ddim-10",
+        SamplerChoice { steps: Some(10), ..SamplerChoice::default() },
+        |_| {},
+    );
     agrees("ddim-v", "ddpm-40", choice(SamplerKind::Ddpm, 40, None), |_| {});
 }
 

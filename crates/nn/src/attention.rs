@@ -59,7 +59,8 @@ impl SelfAttention {
         let [n, c, h, w] = x.dims();
         let (tokens, heads) = (h * w, self.heads);
         let normalised = self.group_norm.forward(x.clone(), Activation::Identity);
-        let normalised = normalised.reshape([n, c, tokens]).swap_dims(1, 2).reshape([n * tokens, c]);
+        let normalised =
+            normalised.reshape([n, c, tokens]).swap_dims(1, 2).reshape([n * tokens, c]);
         let split = |y: Tensor<2>| y.reshape([n, tokens, heads, c / heads]).swap_dims(1, 2);
         let q = split(self.to_q.forward(normalised.clone()));
         let k = split(self.to_k.forward(normalised.clone()));

@@ -26,9 +26,8 @@ pub struct SinusoidConfig {
 pub fn sinusoid(timesteps: &[f32], config: SinusoidConfig, device: &Device) -> Tensor<2> {
     let half = config.dim / 2;
     let denominator = (half as f64 - config.freq_shift) as f32;
-    let frequencies: Vec<f32> = (0..half)
-        .map(|i| (-(10000f64.ln() as f32) * i as f32 / denominator).exp())
-        .collect();
+    let frequencies: Vec<f32> =
+        (0..half).map(|i| (-(10000f64.ln() as f32) * i as f32 / denominator).exp()).collect();
     let mut values = Vec::with_capacity(timesteps.len() * config.dim);
     for &t in timesteps {
         let sines = frequencies.iter().map(|f| (t * f).sin());

@@ -30,19 +30,11 @@ fn digits(alpha_bar: f32) -> Result<Vec<Picture>, PictureError> {
 
 fn line(name: &str, steps: u32, value: impl Fn(f64) -> f64) -> Series {
     let points = (1..=steps).map(f64::from).map(|step| (step, value(step)));
-    Series {
-        name: name.into(),
-        points: points.collect(),
-    }
+    Series { name: name.into(), points: points.collect() }
 }
 
 fn plot(title: &str, x_label: &str, series: Vec<Series>) -> Plot {
-    Plot {
-        title: title.into(),
-        x_label: x_label.into(),
-        series,
-        ..Plot::default()
-    }
+    Plot { title: title.into(), x_label: x_label.into(), series, ..Plot::default() }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -52,10 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The loss: noisy, and smoothed.
     let trend = |s: f64| 0.06 + 0.9 * (-s / 40.0).exp() + 0.12 * (-s / 500.0).exp();
     let rough = |s: f64| trend(s) * (1.0 + 0.35 * f64::from(noise(s as usize)));
-    let lines = vec![
-        line("each step", 1240, rough),
-        line("smoothed", 1240, trend),
-    ];
+    let lines = vec![line("each step", 1240, rough), line("smoothed", 1240, trend)];
     let mut loss = plot("Training loss", "step", lines);
     loss.y_label = "mean squared error of ε".into();
     draw(&loss, 880, 420)?.write_png(out.join("loss.png"))?;
@@ -70,20 +59,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut schedule = [
         plot("Signal left, α\u{304}ₜ", "timestep t", lines),
         plot("log SNR", "timestep t", vec![line("", 1000, log_snr)]),
-        plot(
-            "Posterior variance",
-            "timestep t",
-            vec![line("", 1000, variance)],
-        ),
+        plot("Posterior variance", "timestep t", vec![line("", 1000, variance)]),
     ];
     schedule[2].log_y = true;
     panels(&schedule, 3, 400, 320)?.write_png(out.join("schedule.png"))?;
 
     // Sheets of digits.
-    let (drawn, real) = (
-        grid(&digits(0.9)?, 10, 4, 4)?,
-        grid(&digits(0.98)?, 10, 4, 4)?,
-    );
+    let (drawn, real) = (grid(&digits(0.9)?, 10, 4, 4)?, grid(&digits(0.98)?, 10, 4, 4)?);
     side_by_side(&[("drawn", drawn), ("real", real)])?.write_png(out.join("digits.png"))?;
     let options = GridOptions {
         scale: 4,
@@ -91,8 +73,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         title: Some("One row a class".into()),
         ..GridOptions::default()
     };
-    options
-        .draw(&digits(0.95)?)?
-        .write_png(out.join("labelled.png"))?;
+    options.draw(&digits(0.95)?)?.write_png(out.join("labelled.png"))?;
     Ok(())
 }

@@ -10,13 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "report".into()));
     std::fs::create_dir_all(&out)?;
 
-    let points: Vec<(f64, f64)> = (1..=500)
-        .map(|s| (f64::from(s), 1.0 / f64::from(s)))
-        .collect();
-    let series = vec![Series {
-        name: String::new(),
-        points: points.clone(),
-    }];
+    let points: Vec<(f64, f64)> = (1..=500).map(|s| (f64::from(s), 1.0 / f64::from(s))).collect();
+    let series = vec![Series { name: String::new(), points: points.clone() }];
     let plot = Plot {
         title: "Training loss".into(),
         x_label: "step".into(),
@@ -42,10 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let moving = Figure::new(std::fs::read(film)?, "A ramp that moves")?;
     page.section("Samples")
         .paragraph("Each ramp begins one grey level after the one before it.")
-        .figures([
-            sheet.caption("All sixteen."),
-            moving.width_px(105).caption("In motion."),
-        ]);
+        .figures([sheet.caption("All sixteen."), moving.width_px(105).caption("In motion.")]);
     let table = Table::new(["compared with the held-out ramps", "distance", "share"])
         .row(["training ramps", "1.02", "100 %"])
         .row(["drawn ramps", "11.48", "8 %"])

@@ -97,11 +97,7 @@ impl PictureError {
     /// An `Io` error maker for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 }
 
@@ -115,11 +111,6 @@ pub(crate) fn within(
     if (low..=high).contains(&found) {
         Ok(found)
     } else {
-        Err(PictureError::OutOfRange {
-            what,
-            low,
-            high,
-            found,
-        })
+        Err(PictureError::OutOfRange { what, low, high, found })
     }
 }

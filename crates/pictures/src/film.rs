@@ -24,9 +24,7 @@ pub fn gif(
 }
 
 fn encode(frames: &[Picture], frame_ms: u32, last_ms: u32) -> Result<Vec<u8>, PictureError> {
-    let first = frames
-        .first()
-        .ok_or(PictureError::Empty { what: "a film" })?;
+    let first = frames.first().ok_or(PictureError::Empty { what: "a film" })?;
     same_size(frames)?;
     within("a film's height", first.height_px, 1, 0xffff)?;
     within("a film's width", first.width_px, 1, 0xffff)?;
@@ -79,9 +77,7 @@ fn shared_palette(frames: &[Picture]) -> Option<Vec<[u8; 3]>> {
 fn colour_indices(picture: &Picture, colours: &[[u8; 3]]) -> Vec<u8> {
     let pixels = picture.pixels.chunks_exact(picture.channels);
     // The palette holds every colour of the film, so the search never misses.
-    pixels
-        .map(|pixel| colours.binary_search(&rgb(pixel)).unwrap_or(0) as u8)
-        .collect()
+    pixels.map(|pixel| colours.binary_search(&rgb(pixel)).unwrap_or(0) as u8).collect()
 }
 
 fn rgb(pixel: &[u8]) -> [u8; 3] {
@@ -92,9 +88,7 @@ fn rgb(pixel: &[u8]) -> [u8; 3] {
 }
 
 fn hundredths(ms: u32) -> u16 {
-    u16::try_from(ms.saturating_add(5) / 10)
-        .unwrap_or(u16::MAX)
-        .max(2)
+    u16::try_from(ms.saturating_add(5) / 10).unwrap_or(u16::MAX).max(2)
 }
 
 #[cfg(test)]
@@ -129,11 +123,7 @@ mod tests {
         let delays: Vec<u32> = delays.into_iter().map(millis).collect();
         assert_eq!(delays, [40, 40, 40, 40, 1500]);
         for (frame, picture) in decoded.iter().zip(&frames) {
-            let rgb: Vec<u8> = frame
-                .buffer()
-                .pixels()
-                .flat_map(|p| p.0[..3].to_vec())
-                .collect();
+            let rgb: Vec<u8> = frame.buffer().pixels().flat_map(|p| p.0[..3].to_vec()).collect();
             assert_eq!(rgb, picture.to_rgb().pixels);
         }
     }
@@ -151,9 +141,7 @@ mod tests {
         let decoded = decode(&encode(&frames, 40, 40).unwrap());
         for (frame, picture) in decoded.iter().zip(&frames) {
             let rgb = frame.buffer().pixels().flat_map(|p| p.0[..3].to_vec());
-            let errors = rgb
-                .zip(&picture.pixels)
-                .map(|(a, &b)| u64::from(a.abs_diff(b)));
+            let errors = rgb.zip(&picture.pixels).map(|(a, &b)| u64::from(a.abs_diff(b)));
             let mean = errors.sum::<u64>() as f64 / picture.pixels.len() as f64;
             assert!(mean < 8.0, "mean error {mean}");
         }
@@ -161,10 +149,7 @@ mod tests {
 
     #[test]
     fn delays_are_rounded_and_bounded() {
-        assert_eq!(
-            [0, 14, 36, 100, u32::MAX].map(hundredths),
-            [2, 2, 4, 10, 65535]
-        );
+        assert_eq!([0, 14, 36, 100, u32::MAX].map(hundredths), [2, 2, 4, 10, 65535]);
     }
 
     #[test]

@@ -94,12 +94,7 @@ pub fn grid(
     scale: usize,
     gap_px: usize,
 ) -> Result<Picture, PictureError> {
-    let options = GridOptions {
-        columns,
-        scale,
-        gap_px,
-        ..GridOptions::default()
-    };
+    let options = GridOptions { columns, scale, gap_px, ..GridOptions::default() };
     options.draw(pictures)
 }
 
@@ -109,9 +104,7 @@ impl GridOptions {
     /// # Errors
     /// No pictures, pictures of different sizes, zero columns or scale, labels that do not match in number.
     pub fn draw(&self, pictures: &[Picture]) -> Result<Picture, PictureError> {
-        let first = pictures
-            .first()
-            .ok_or(PictureError::Empty { what: "a grid" })?;
+        let first = pictures.first().ok_or(PictureError::Empty { what: "a grid" })?;
         same_size(pictures)?;
         within("a grid's columns", self.columns, 1, 1 << 16)?;
         within("a grid's scale", self.scale, 1, 1 << 10)?;
@@ -120,10 +113,8 @@ impl GridOptions {
         matching("row labels", &self.row_labels, rows)?;
         matching("column labels", &self.column_labels, self.columns)?;
 
-        let cell = (
-            first.height_px * self.scale + self.gap_px,
-            first.width_px * self.scale + self.gap_px,
-        );
+        let cell =
+            (first.height_px * self.scale + self.gap_px, first.width_px * self.scale + self.gap_px);
         let (top, left) = self.header_px();
         let title_px = match &self.title {
             Some(title) => TITLE.width_px(title) + 2 * TEXT_GAP_PX,
@@ -136,11 +127,7 @@ impl GridOptions {
         for (index, picture) in pictures.iter().enumerate() {
             let (row, column) = (index / self.columns, index % self.columns);
             let (y, x) = (top + row * cell.0, left + column * cell.1);
-            sheet.paste(
-                &picture.scaled(self.scale),
-                y + self.gap_px,
-                x + self.gap_px,
-            );
+            sheet.paste(&picture.scaled(self.scale), y + self.gap_px, x + self.gap_px);
         }
         self.write_labels(&mut sheet, (top, left), cell);
         Ok(sheet)
@@ -192,10 +179,7 @@ pub fn side_by_side(parts: &[(&str, Picture)]) -> Result<Picture, PictureError> 
     let tallest = tallest.ok_or(PictureError::Empty { what })?;
     let column =
         |caption: &str, picture: &Picture| picture.width_px.max(BODY.width_px(caption) + 4);
-    let width = parts
-        .iter()
-        .map(|(caption, picture)| column(caption, picture))
-        .sum::<usize>()
+    let width = parts.iter().map(|(caption, picture)| column(caption, picture)).sum::<usize>()
         + PART_GAP_PX * (parts.len() + 1);
     let header = PART_GAP_PX + BODY.height_px();
     let channels = parts.iter().map(|(_, picture)| picture.channels).max();
@@ -218,15 +202,10 @@ pub(crate) fn same_size(pictures: &[Picture]) -> Result<(), PictureError> {
     let Some(expected) = pictures.first().map(size) else {
         return Ok(());
     };
-    match pictures
-        .iter()
-        .position(|picture| size(picture) != expected)
-    {
-        Some(index) => Err(PictureError::SizesDiffer {
-            index,
-            expected,
-            found: size(&pictures[index]),
-        }),
+    match pictures.iter().position(|picture| size(picture) != expected) {
+        Some(index) => {
+            Err(PictureError::SizesDiffer { index, expected, found: size(&pictures[index]) })
+        }
         None => Ok(()),
     }
 }
@@ -239,11 +218,7 @@ fn matching(what: &'static str, labels: &[String], expected: usize) -> Result<()
     match labels.len() {
         0 => Ok(()),
         found if found == expected => Ok(()),
-        found => Err(PictureError::Labels {
-            what,
-            expected,
-            found,
-        }),
+        found => Err(PictureError::Labels { what, expected, found }),
     }
 }
 
@@ -272,10 +247,7 @@ mod tests {
     #[test]
     fn scale_and_no_gap() {
         let sheet = grid(&[flat(1), flat(2)], 2, 2, 0).unwrap();
-        assert_eq!(
-            sheet.pixels,
-            [[1, 1, 1, 1, 2, 2, 2, 2], [1, 1, 1, 1, 2, 2, 2, 2]].concat()
-        );
+        assert_eq!(sheet.pixels, [[1, 1, 1, 1, 2, 2, 2, 2], [1, 1, 1, 1, 2, 2, 2, 2]].concat());
     }
 
     #[test]
@@ -316,19 +288,10 @@ mod tests {
         assert!(grid(&[flat(1)], 1, 0, 1).is_err());
         let tall = Picture::new(2, 2, 1, vec![0; 4]).unwrap();
         let message = grid(&[flat(1), tall], 2, 1, 1).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "picture 1 is 2x2 pixels, the first is 1x2: all must have one size"
-        );
-        let options = GridOptions {
-            row_labels: vec!["a".into(); 3],
-            ..GridOptions::default()
-        };
+        assert_eq!(message, "picture 1 is 2x2 pixels, the first is 1x2: all must have one size");
+        let options = GridOptions { row_labels: vec!["a".into(); 3], ..GridOptions::default() };
         let message = options.draw(&[flat(1)]).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "3 row labels for 1 of them: give one each, or none"
-        );
+        assert_eq!(message, "3 row labels for 1 of them: give one each, or none");
     }
 
     #[test]

@@ -16,5 +16,5 @@ mod text;
 
 pub use error::PictureError;
 pub use film::gif;
-pub use grid::{GridOptions, grid, side_by_side, sheet_layout};
+pub use grid::{GridOptions, grid, sheet_layout, side_by_side};
 pub use picture::Picture;

@@ -29,12 +29,7 @@ impl Picture {
     /// A side of 0 or above 2^31, a channel count other than 1 or 3, or pixels that do not fill this size.
     pub fn new(h: usize, w: usize, c: usize, pixels: Vec<u8>) -> Result<Self, PictureError> {
         check_size(h, w, c, pixels.len())?;
-        Ok(Self {
-            height_px: h,
-            width_px: w,
-            channels: c,
-            pixels,
-        })
+        Ok(Self { height_px: h, width_px: w, channels: c, pixels })
     }
 
     /// Turns one sample in the model's range -1 to 1, channel first (CHW), into pixels.
@@ -81,10 +76,8 @@ impl Picture {
         let row_bytes = self.width_px * self.channels;
         let mut pixels = Vec::with_capacity(self.pixels.len() * factor * factor);
         for row in self.pixels.chunks_exact(row_bytes) {
-            let wide: Vec<u8> = row
-                .chunks_exact(self.channels)
-                .flat_map(|pixel| pixel.repeat(factor))
-                .collect();
+            let wide: Vec<u8> =
+                row.chunks_exact(self.channels).flat_map(|pixel| pixel.repeat(factor)).collect();
             for _ in 0..factor {
                 pixels.extend_from_slice(&wide);
             }
@@ -103,11 +96,7 @@ impl Picture {
             1 => self.pixels.iter().flat_map(|&level| [level; 3]).collect(),
             _ => self.pixels.clone(),
         };
-        Picture {
-            channels: 3,
-            pixels,
-            ..*self
-        }
+        Picture { channels: 3, pixels, ..*self }
     }
 
     /// Writes a PNG file, whole or not at all.
@@ -123,17 +112,11 @@ impl Picture {
     /// # Panics
     /// When the public fields were changed so that they contradict each other.
     pub fn png_bytes(&self) -> Vec<u8> {
-        self.encode_png()
-            .expect("a picture's pixels fill its height, width and channels")
+        self.encode_png().expect("a picture's pixels fill its height, width and channels")
     }
 
     fn encode_png(&self) -> Result<Vec<u8>, PictureError> {
-        check_size(
-            self.height_px,
-            self.width_px,
-            self.channels,
-            self.pixels.len(),
-        )?;
+        check_size(self.height_px, self.width_px, self.channels, self.pixels.len())?;
         let colour = match self.channels {
             1 => ExtendedColorType::L8,
             _ => ExtendedColorType::Rgb8,
@@ -141,12 +124,7 @@ impl Picture {
         let mut bytes = Vec::new();
         // The cast is exact: `check_size` holds both sides under 2^31.
         PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
-            .write_image(
-                &self.pixels,
-                self.width_px as u32,
-                self.height_px as u32,
-                colour,
-            )
+            .write_image(&self.pixels, self.width_px as u32, self.height_px as u32, colour)
             .map_err(|refusal| PictureError::Encode {
                 format: "PNG",
                 reason: refusal.to_string(),
@@ -274,9 +252,7 @@ mod tests {
     #[test]
     fn png_bytes_decode_back() {
         for channels in [1, 3] {
-            let pixels: Vec<u8> = (0..7 * 5 * channels)
-                .map(|i| (i * 37 % 256) as u8)
-                .collect();
+            let pixels: Vec<u8> = (0..7 * 5 * channels).map(|i| (i * 37 % 256) as u8).collect();
             let picture = Picture::new(7, 5, channels, pixels).unwrap();
             let decoded = image::load_from_memory(&picture.png_bytes()).unwrap();
             assert_eq!((decoded.height(), decoded.width()), (7, 5));

@@ -83,23 +83,13 @@ pub fn draw(plot: &Plot, width_px: usize, height_px: usize) -> Result<Picture, P
     let mut picture = Picture::filled(height_px, width_px, 3, 255)?;
     let (width, height) = (width_px as i32, height_px as i32);
 
-    let x_scale = Scale::around(
-        plot.values(|(x, y)| plot.visible(x, y).then_some(x)),
-        plot.log_x,
-    );
-    let y_scale = Scale::around(
-        plot.values(|(x, y)| plot.visible(x, y).then_some(y)),
-        plot.log_y,
-    );
+    let x_scale = Scale::around(plot.values(|(x, y)| plot.visible(x, y).then_some(x)), plot.log_x);
+    let y_scale = Scale::around(plot.values(|(x, y)| plot.visible(x, y).then_some(y)), plot.log_y);
 
     // Leave room for words around the frame.
     let (legend, top) = draw_header(plot, &mut picture);
     let label_px = |label: &str| {
-        if label.is_empty() {
-            0
-        } else {
-            BODY.height_px() as i32 + 6
-        }
+        if label.is_empty() { 0 } else { BODY.height_px() as i32 + 6 }
     };
     let bottom = height - MARGIN_PX - label_px(&plot.x_label) - BODY.height_px() as i32 - 6;
     let y_axis = Axis::new(&y_scale, bottom, top, 42);
@@ -145,10 +135,7 @@ impl Plot {
     }
 
     fn values(&self, pick: impl Fn((f64, f64)) -> Option<f64>) -> impl Iterator<Item = f64> {
-        let points = self
-            .series
-            .iter()
-            .flat_map(|series| series.points.iter().copied());
+        let points = self.series.iter().flat_map(|series| series.points.iter().copied());
         points.filter_map(pick)
     }
 }
@@ -233,11 +220,7 @@ impl Pen {
         });
         let is_jagged = points.len() > 100 && climbs.sum::<f64>() > 3.0 * f64::from(width_px);
         let (half_width, strength) = if is_jagged { (0.5, 0.45) } else { (1.0, 1.0) };
-        Self {
-            colour,
-            half_width,
-            strength,
-        }
+        Self { colour, half_width, strength }
     }
 }
 
@@ -284,11 +267,7 @@ fn draw_words(picture: &mut Picture, plot: &Plot, x_axis: &Axis, y_axis: &Axis) 
     let y_label = BODY.fit(&plot.y_label, (bottom - top).max(0) as usize);
     let y = (bottom + top + BODY.width_px(&y_label) as i32) / 2;
     BODY.draw_upwards(picture, &y_label, MARGIN_PX, y, INK);
-    if plot
-        .values(|(x, y)| plot.visible(x, y).then_some(x))
-        .next()
-        .is_none()
-    {
+    if plot.values(|(x, y)| plot.visible(x, y).then_some(x)).next().is_none() {
         let text = "no finite points";
         let x = (left + right - BODY.width_px(text) as i32) / 2;
         BODY.draw(picture, text, x, (top + bottom - line) / 2, SOFT);
@@ -300,10 +279,7 @@ mod tests {
     use super::*;
 
     fn series(name: &str, points: &[(f64, f64)]) -> Series {
-        Series {
-            name: name.into(),
-            points: points.to_vec(),
-        }
+        Series { name: name.into(), points: points.to_vec() }
     }
 
     fn plot(series: Vec<Series>) -> Plot {
@@ -373,9 +349,7 @@ mod tests {
 
     #[test]
     fn a_jagged_line_is_pale_and_a_smooth_one_over_it_is_not() {
-        let zigzag: Vec<_> = (0..1000)
-            .map(|i| (f64::from(i), f64::from(i % 2)))
-            .collect();
+        let zigzag: Vec<_> = (0..1000).map(|i| (f64::from(i), f64::from(i % 2))).collect();
         let level = series("smooth", &[(0.0, 0.5), (999.0, 0.5)]);
         let picture = draw(&plot(vec![series("raw", &zigzag), level]), 600, 300).unwrap();
         assert_eq!(count(&picture, COLOURS[0]), 0);

@@ -31,10 +31,7 @@ pub struct Page {
 impl Page {
     /// An empty page.
     pub fn new(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            ..Self::default()
-        }
+        Self { title: title.into(), ..Self::default() }
     }
 
     /// Sets the paragraph under the title.
@@ -51,10 +48,7 @@ impl Page {
 
     /// Opens a section, which is then filled.
     pub fn section(&mut self, heading: impl Into<String>) -> &mut Section {
-        self.sections.push(Section {
-            heading: heading.into(),
-            blocks: Vec::new(),
-        });
+        self.sections.push(Section { heading: heading.into(), blocks: Vec::new() });
         let last = self.sections.len() - 1;
         &mut self.sections[last]
     }
@@ -179,10 +173,7 @@ pub struct Table {
 impl Table {
     /// A table with a header and no rows yet.
     pub fn new<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Self {
-        Self {
-            header: header.into_iter().map(Into::into).collect(),
-            ..Self::default()
-        }
+        Self { header: header.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// Adds a row; missing cells are left empty.
@@ -211,9 +202,8 @@ impl Table {
     }
 
     fn render(&self, html: &mut String) {
-        let numbers: Vec<bool> = (0..self.columns())
-            .map(|column| self.is_number_column(column))
-            .collect();
+        let numbers: Vec<bool> =
+            (0..self.columns()).map(|column| self.is_number_column(column)).collect();
         let write_row = |html: &mut String, tag: &str, cells: &[String]| {
             html.push_str("<tr>");
             for (column, &number) in numbers.iter().enumerate() {
@@ -365,9 +355,7 @@ impl Block {
 
 fn aside(html: &mut String, class: &str, name: &str, text: &str) {
     let text = escaped(text);
-    html.push_str(&format!(
-        "<aside class=\"{class}\"><strong>{name}</strong> {text}</aside>\n"
-    ));
+    html.push_str(&format!("<aside class=\"{class}\"><strong>{name}</strong> {text}</aside>\n"));
 }
 
 fn write_caption(html: &mut String, caption: Option<&str>) {
@@ -399,9 +387,7 @@ fn escaped(text: &str) -> String {
 
 /// Whether a cell reads as a number, perhaps with a sign, thousands separators and a unit after it.
 fn is_number(cell: &str) -> bool {
-    let text = cell
-        .trim()
-        .trim_start_matches(['-', '+', '−', '±', '<', '>', '≈', '~']);
+    let text = cell.trim().trim_start_matches(['-', '+', '−', '±', '<', '>', '≈', '~']);
     text.trim_start().starts_with(|c: char| c.is_ascii_digit())
         || matches!(text, "inf" | "NaN" | "nan" | "–" | "")
 }
@@ -434,12 +420,9 @@ mod tests {
     fn the_page_asks_nothing_of_the_network() {
         let picture = Picture::new(1, 1, 3, vec![0; 3]).unwrap();
         let mut page = Page::new("t");
-        page.section("s")
-            .figure(Figure::picture(&picture, "a").unwrap());
+        page.section("s").figure(Figure::picture(&picture, "a").unwrap());
         let html = page.render();
-        for word in [
-            "http:", "https:", "//", "<link", "<script", "@import", "url(",
-        ] {
+        for word in ["http:", "https:", "//", "<link", "<script", "@import", "url("] {
             let outside_base64 = html.split("base64,").next().unwrap();
             assert!(!outside_base64.contains(word), "{word}");
         }
@@ -448,16 +431,11 @@ mod tests {
     #[test]
     fn figures_decode_back_and_say_their_size() {
         let picture = Picture::new(2, 4, 1, (0..8).collect()).unwrap();
-        let figure = Figure::picture(&picture, "eight levels")
-            .unwrap()
-            .width_px(40);
+        let figure = Figure::picture(&picture, "eight levels").unwrap().width_px(40);
         let mut html = String::new();
         figure.render(&mut html);
         assert!(html.contains("<img class=\"enlarged\" "), "{html}");
-        assert!(
-            html.contains("width=\"40\" height=\"20\" alt=\"eight levels\""),
-            "{html}"
-        );
+        assert!(html.contains("width=\"40\" height=\"20\" alt=\"eight levels\""), "{html}");
         let data = html.split("base64,").nth(1).unwrap();
         let bytes = BASE64.decode(data.split('"').next().unwrap()).unwrap();
         assert_eq!(bytes, picture.png_bytes());
@@ -472,10 +450,7 @@ mod tests {
             .row(["b", "-1.5e-3", "three"])
             .row(["c", "97.8 %", "4"])
             .row(["d"]);
-        assert_eq!(
-            [0, 1, 2].map(|c| table.is_number_column(c)),
-            [false, true, false]
-        );
+        assert_eq!([0, 1, 2].map(|c| table.is_number_column(c)), [false, true, false]);
         let mut html = String::new();
         table.render(&mut html);
         assert_eq!(html.matches("<th").count() - 1, 3, "and <thead>");

@@ -44,16 +44,10 @@ impl EventWriter {
         let first_free = newest_start(dir)?.map_or(0, |start| start + 1);
         // TensorBoard reads a folder's files in the order of their names, so a later file gets a later second.
         let start = (now as u64).max(first_free);
-        let name = format!(
-            "events.out.tfevents.{start:010}.sumi.{}",
-            std::process::id()
-        );
+        let name = format!("events.out.tfevents.{start:010}.sumi.{}", std::process::id());
         let path = dir.join(name);
         let file = File::create_new(&path).map_err(PictureError::io("create", &path))?;
-        let mut writer = Self {
-            file: BufWriter::new(file),
-            path,
-        };
+        let mut writer = Self { file: BufWriter::new(file), path };
         let mut version = Message::default();
         version.double(1, now).bytes(3, b"brain.Event:2");
         writer.record(&version.0)?;
@@ -106,10 +100,7 @@ impl EventWriter {
     /// [`PictureError::NotAnImage`] when the bytes are not a PNG's; [`PictureError::Io`].
     pub fn image(&mut self, step: u64, tag: &str, png: &[u8]) -> Result<(), PictureError> {
         let decoder = PngDecoder::new(std::io::Cursor::new(png)).map_err(|refusal| {
-            PictureError::NotAnImage {
-                expected: "PNG",
-                found: refusal.to_string(),
-            }
+            PictureError::NotAnImage { expected: "PNG", found: refusal.to_string() }
         })?;
         let (width, height) = decoder.dimensions();
         let colours = match decoder.color_type() {
@@ -119,11 +110,7 @@ impl EventWriter {
             _ => 3,
         };
         let mut image = Message::default();
-        image
-            .integer(1, height.into())
-            .integer(2, width.into())
-            .integer(3, colours)
-            .bytes(4, png);
+        image.integer(1, height.into()).integer(2, width.into()).integer(3, colours).bytes(4, png);
         let mut value = Message::default();
         value.bytes(1, tag.as_bytes()).bytes(4, &image.0);
         self.record(&summary_event(step, seconds_now(), &value))
@@ -134,15 +121,11 @@ impl EventWriter {
     /// # Errors
     /// [`PictureError::Io`].
     pub fn flush(&mut self) -> Result<(), PictureError> {
-        self.file
-            .flush()
-            .map_err(PictureError::io("write", &self.path))
+        self.file.flush().map_err(PictureError::io("write", &self.path))
     }
 
     fn record(&mut self, event: &[u8]) -> Result<(), PictureError> {
-        self.file
-            .write_all(&framed(event))
-            .map_err(PictureError::io("write", &self.path))
+        self.file.write_all(&framed(event)).map_err(PictureError::io("write", &self.path))
     }
 }
 
@@ -176,10 +159,7 @@ fn summary_event(step: u64, wall_time_secs: f64, value: &Message) -> Vec<u8> {
     let mut summary = Message::default();
     summary.bytes(1, &value.0);
     let mut event = Message::default();
-    event
-        .double(1, wall_time_secs)
-        .integer(2, step)
-        .bytes(5, &summary.0);
+    event.double(1, wall_time_secs).integer(2, step).bytes(5, &summary.0);
     event.0
 }
 
@@ -196,9 +176,7 @@ fn framed(data: &[u8]) -> Vec<u8> {
 
 /// CRC-32C, turned and shifted as TensorFlow's `tsl/lib/hash/crc32c.h` does, so that a file may hold its own sums.
 fn masked_crc(data: &[u8]) -> u32 {
-    crc32c::crc32c(data)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8)
+    crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 /// A protobuf message under construction.
@@ -304,10 +282,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut events = EventWriter::create(folder.path()).unwrap();
         let message = events.image(1, "a", b"GIF89a").unwrap_err().to_string();
-        assert!(
-            message.starts_with("expected the bytes of a PNG"),
-            "{message}"
-        );
+        assert!(message.starts_with("expected the bytes of a PNG"), "{message}");
         assert!(EventWriter::create(events.path()).is_err());
     }
 }

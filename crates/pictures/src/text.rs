@@ -112,16 +112,8 @@ impl Font {
 
     /// Which font, character and height draw `c`.
     fn glyph(&self, c: char) -> Glyph {
-        let plain = |font, character| Glyph {
-            font,
-            character,
-            shift_px: 0,
-        };
-        let small = |character, shift_px| Glyph {
-            font: self.small,
-            character,
-            shift_px,
-        };
+        let plain = |font, character| Glyph { font, character, shift_px: 0 };
+        let small = |character, shift_px| Glyph { font: self.small, character, shift_px };
         match c {
             OVERLINE => plain(self.latin, OVERLINE),
             '⁰' => small('0', self.raised_px),
@@ -219,10 +211,7 @@ mod tests {
         let text = "α\u{304}ₜ 10⁻⁵ (x₀)";
         let (width, height) = (BODY.width_px(text) as i32, BODY.height_px() as i32);
         for (x, y) in ink(text) {
-            assert!(
-                (0..width).contains(&x) && (-1..=height).contains(&y),
-                "({x}, {y})"
-            );
+            assert!((0..width).contains(&x) && (-1..=height).contains(&y), "({x}, {y})");
         }
     }
 

@@ -26,21 +26,15 @@ const LOGARITHM: [f32; 9] = [
 ];
 
 /// pi / 4, split into three parts with trailing zeros (Cody and Waite).
-const QUARTER_TURN: [f32; 3] = [
-    0.785_156_25,
-    2.418_756_484_985_351_562_5e-4,
-    3.774_894_977_445_941_08e-8,
-];
+const QUARTER_TURN: [f32; 3] =
+    [0.785_156_25, 2.418_756_484_985_351_562_5e-4, 3.774_894_977_445_941_08e-8];
 
 /// sin(x) = x + x^3 S(x^2) on [-pi / 4, pi / 4], highest power first.
 const SINE: [f32; 3] = [-1.951_529_589_1e-4, 8.332_160_873_6e-3, -1.666_665_461_1e-1];
 
 /// cos(x) = 1 - x^2 / 2 + x^4 C(x^2) on [-pi / 4, pi / 4], highest power first.
-const COSINE: [f32; 3] = [
-    2.443_315_711_809_948e-5,
-    -1.388_731_625_493_765e-3,
-    4.166_664_568_298_827e-2,
-];
+const COSINE: [f32; 3] =
+    [2.443_315_711_809_948e-5, -1.388_731_625_493_765e-3, 4.166_664_568_298_827e-2];
 
 /// a b + c, rounded once if `FUSED` and twice otherwise.
 #[inline(always)]
@@ -99,10 +93,7 @@ fn sin_cos<const FUSED: bool>(x: f32) -> (f32, f32) {
     let (s, c) = if swap { (cosine, sine) } else { (sine, cosine) };
     let sign_of_sine = ((octant & 4) as u32) << 29;
     let sign_of_cosine = ((!(octant - 2) & 4) as u32) << 29;
-    (
-        f32::from_bits(s.to_bits() ^ sign_of_sine),
-        f32::from_bits(c.to_bits() ^ sign_of_cosine),
-    )
+    (f32::from_bits(s.to_bits() ^ sign_of_sine), f32::from_bits(c.to_bits() ^ sign_of_cosine))
 }
 
 /// Two independent standard normals from two uniforms (Box and Muller, 1958):
@@ -132,10 +123,7 @@ mod tests {
         for i in 1..=n {
             let x = i as f32 / n as f32;
             let (got, want) = (f64::from(ln::<FUSED>(x)), f64::from(x).ln());
-            assert!(
-                (got - want).abs() <= 2e-7 * want.abs(),
-                "ln {x}: {got} {want}"
-            );
+            assert!((got - want).abs() <= 2e-7 * want.abs(), "ln {x}: {got} {want}");
             let angle = std::f32::consts::TAU * x;
             let (s, c) = sin_cos::<FUSED>(angle);
             let (want_s, want_c) = f64::from(angle).sin_cos();
@@ -153,12 +141,7 @@ mod tests {
     #[test]
     fn extremes_are_finite() {
         let largest = 1.0 - 1.0 / 16_777_216.0;
-        for (u1, u2) in [
-            (0.0, 0.0),
-            (largest, 0.0),
-            (largest, largest),
-            (0.0, largest),
-        ] {
+        for (u1, u2) in [(0.0, 0.0), (largest, 0.0), (largest, largest), (0.0, largest)] {
             let (a, b) = box_muller::<false>(u1, u2);
             assert!(a.is_finite() && b.is_finite() && a.hypot(b) < 5.78);
         }

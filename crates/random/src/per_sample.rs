@@ -17,9 +17,7 @@ impl PerSample {
     /// `count` streams; the first has seed `seed`.
     pub fn new(seed: u64, count: usize) -> Self {
         let streams = (0..count as u64).map(|i| TorchCpu::new(seed.wrapping_add(i)));
-        Self {
-            streams: streams.collect(),
-        }
+        Self { streams: streams.collect() }
     }
 
     /// The number of streams.
@@ -36,9 +34,7 @@ impl PerSample {
     pub fn select(&self, range: Range<usize>) -> Self {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
-        Self {
-            streams: self.streams[start..end].to_vec(),
-        }
+        Self { streams: self.streams[start..end].to_vec() }
     }
 
     /// The streams.

@@ -75,12 +75,7 @@ pub struct Philox {
 impl Philox {
     /// The first word of stream `stream` of seed `seed`.
     pub fn new(seed: u64, stream: u64) -> Self {
-        Self {
-            seed,
-            stream,
-            position: 0,
-            block: [0; 4],
-        }
+        Self { seed, stream, position: 0, block: [0; 4] }
     }
 
     /// The seed.
@@ -214,16 +209,8 @@ mod tests {
 
     /// The three `philox4x32 10` lines of Random123's `tests/kat_vectors`: counter, key, result.
     const KNOWN_ANSWERS: [([u32; 4], [u32; 2], [u32; 4]); 3] = [
-        (
-            [0; 4],
-            [0; 2],
-            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8],
-        ),
-        (
-            [u32::MAX; 4],
-            [u32::MAX; 2],
-            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd],
-        ),
+        ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+        ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
         (
             [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
             [0xa409_3822, 0x299f_31d0],
@@ -306,23 +293,14 @@ mod tests {
         let moment =
             |power: i32| z.iter().map(|&z| f64::from(z).powi(power)).sum::<f64>() / n as f64;
         // Five standard errors: Var z^k = E z^2k - (E z^k)^2 = 1, 2, 15, 96.
-        for (power, mean, variance) in [
-            (1, 0.0, 1.0),
-            (2, 1.0, 2.0),
-            (3, 0.0, 15.0),
-            (4, 3.0, 96.0_f64),
-        ] {
+        for (power, mean, variance) in
+            [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0_f64)]
+        {
             let error = (moment(power) - mean).abs();
-            assert!(
-                error < 5.0 * (variance / n as f64).sqrt(),
-                "moment {power}: {error}"
-            );
+            assert!(error < 5.0 * (variance / n as f64).sqrt(), "moment {power}: {error}");
         }
         let lag: f64 = z.windows(2).map(|w| f64::from(w[0] * w[1])).sum::<f64>() / n as f64;
-        assert!(
-            lag.abs() < 5.0 / (n as f64).sqrt(),
-            "neighbours correlate: {lag}"
-        );
+        assert!(lag.abs() < 5.0 / (n as f64).sqrt(), "neighbours correlate: {lag}");
     }
 
     #[test]
@@ -332,10 +310,7 @@ mod tests {
         for _ in 0..70_000 {
             counts[source.below(7) as usize] += 1;
         }
-        assert!(
-            counts.iter().all(|&c| c.abs_diff(10_000) < 500),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|&c| c.abs_diff(10_000) < 500), "{counts:?}");
         assert_eq!(source.below(1), 0);
         assert_eq!(source.below(0), 0);
         // A third of all words is rejected here: n is just above 2^32 / 3 * 2.
@@ -366,10 +341,7 @@ mod tests {
             *counts.entry(items).or_insert(0_u32) += 1;
         }
         assert_eq!(counts.len(), 24);
-        assert!(
-            counts.values().all(|c| c.abs_diff(1000) < 160),
-            "{counts:?}"
-        );
+        assert!(counts.values().all(|c| c.abs_diff(1000) < 160), "{counts:?}");
         source.shuffle::<u8>(&mut []);
     }
 }

@@ -69,15 +69,10 @@ impl TorchCpu {
         state[0] = seed as u32;
         for j in 1..N {
             let previous = state[j - 1];
-            state[j] = 1_812_433_253_u32
-                .wrapping_mul(previous ^ (previous >> 30))
-                .wrapping_add(j as u32);
+            state[j] =
+                1_812_433_253_u32.wrapping_mul(previous ^ (previous >> 30)).wrapping_add(j as u32);
         }
-        Self {
-            state,
-            used: N,
-            spare: None,
-        }
+        Self { state, used: N, spare: None }
     }
 
     /// The next 32 random bits.
@@ -108,12 +103,8 @@ impl TorchCpu {
     /// Saves the state as little-endian words.
     pub fn to_bytes(&self) -> Vec<u8> {
         let spare = self.spare.unwrap_or(0.0).to_bits();
-        let tail = [
-            self.used as u32,
-            u32::from(self.spare.is_some()),
-            spare as u32,
-            (spare >> 32) as u32,
-        ];
+        let tail =
+            [self.used as u32, u32::from(self.spare.is_some()), spare as u32, (spare >> 32) as u32];
         let words = self.state.iter().chain(&tail);
         words.flat_map(|word| word.to_le_bytes()).collect()
     }
@@ -123,10 +114,7 @@ impl TorchCpu {
     /// # Errors
     /// If the length, the position or the spare normal cannot be those of a saved state.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
-        let wrong_length = StateError::Length {
-            expected: Self::STATE_BYTES,
-            found: bytes.len(),
-        };
+        let wrong_length = StateError::Length { expected: Self::STATE_BYTES, found: bytes.len() };
         let (chunks, []) = bytes.as_chunks::<4>() else {
             return Err(wrong_length);
         };
@@ -144,11 +132,7 @@ impl TorchCpu {
         if has_spare > 1 || !spare.is_finite() {
             return Err(StateError::Spare);
         }
-        Ok(Self {
-            state,
-            used: used as usize,
-            spare: (has_spare == 1).then_some(spare),
-        })
+        Ok(Self { state, used: used as usize, spare: (has_spare == 1).then_some(spare) })
     }
 
     /// The next uniform in [0, 1), a multiple of 2^-53.

@@ -45,11 +45,7 @@ impl TorchCuda {
     /// The same for a device that runs at most `threads` threads at once: multiprocessors times
     /// `max_threads_per_multi_processor` (221,184 on an A100), rounded down to blocks of 256.
     pub fn with_resident_threads(seed: u64, threads: usize) -> Self {
-        Self {
-            seed,
-            offset: 0,
-            resident_threads: (threads / BLOCK_THREADS).max(1) * BLOCK_THREADS,
-        }
+        Self { seed, offset: 0, resident_threads: (threads / BLOCK_THREADS).max(1) * BLOCK_THREADS }
     }
 
     /// The four normals of thread `thread` at offset `offset`.
@@ -65,10 +61,7 @@ impl TorchCuda {
 
 impl NormalSource for TorchCuda {
     fn fill_normal(&mut self, out: &mut [f32]) {
-        let threads = out
-            .len()
-            .next_multiple_of(BLOCK_THREADS)
-            .min(self.resident_threads);
+        let threads = out.len().next_multiple_of(BLOCK_THREADS).min(self.resident_threads);
         for pass in out.chunks_mut(threads.saturating_mul(VALUES).max(1)) {
             for thread in 0..threads.min(pass.len()) {
                 let normals = self.normals(self.offset, thread as u64);

@@ -35,13 +35,7 @@ fn short_draws_have_the_bits_of_pytorch() {
     for case in goldens()["short"].as_array().unwrap() {
         let expected = integers(&case["bits"]);
         let drawn = generator(case).normal_f32(expected.len());
-        assert_eq!(
-            bits(&drawn),
-            expected,
-            "{} of seed {}",
-            drawn.len(),
-            case["seed"]
-        );
+        assert_eq!(bits(&drawn), expected, "{} of seed {}", drawn.len(), case["seed"]);
     }
 }
 
@@ -108,13 +102,7 @@ fn damaged_states_are_refused() {
     assert_eq!(bytes.len(), TorchCpu::STATE_BYTES);
     for cut in 0..bytes.len() {
         let error = TorchCpu::from_bytes(&bytes[..cut]).unwrap_err();
-        assert_eq!(
-            error,
-            StateError::Length {
-                expected: 2512,
-                found: cut
-            }
-        );
+        assert_eq!(error, StateError::Length { expected: 2512, found: cut });
     }
     let mut long = bytes.clone();
     long.extend([0; 4]);

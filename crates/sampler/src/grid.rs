@@ -20,7 +20,9 @@ pub enum Spacing {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {
     /// A run has at least one step.
-    #[error("steps: expected from 1 to {timesteps} (the model's training timesteps), found {steps}")]
+    #[error(
+        "steps: expected from 1 to {timesteps} (the model's training timesteps), found {steps}"
+    )]
     Steps {
         /// What was asked for.
         steps: usize,
@@ -78,7 +80,9 @@ impl Grid {
                 .map(|i| (i as f64 * t_max / s_max).round_ties_even() as usize - 1)
                 .collect(),
             Spacing::Linspace => (0..steps)
-                .map(|i| (i as f64 * (t_max - 1.0) / (s_max - 1.0).max(1.0)).round_ties_even() as usize)
+                .map(|i| {
+                    (i as f64 * (t_max - 1.0) / (s_max - 1.0).max(1.0)).round_ties_even() as usize
+                })
                 .collect(),
         };
         picked.reverse();
@@ -131,14 +135,8 @@ mod tests {
     fn timesteps_are_those_of_diffusers() {
         let sd = Grid::timesteps(Spacing::Leading, 1000, 50, 1).unwrap();
         assert_eq!((sd[0], sd[1], sd[49]), (981, 961, 1));
-        assert_eq!(
-            Grid::timesteps(Spacing::Leading, 1000, 5, 1).unwrap(),
-            [801, 601, 401, 201, 1]
-        );
-        assert_eq!(
-            Grid::timesteps(Spacing::Trailing, 1000, 4, 0).unwrap(),
-            [999, 749, 499, 249]
-        );
+        assert_eq!(Grid::timesteps(Spacing::Leading, 1000, 5, 1).unwrap(), [801, 601, 401, 201, 1]);
+        assert_eq!(Grid::timesteps(Spacing::Trailing, 1000, 4, 0).unwrap(), [999, 749, 499, 249]);
         let trailing = Grid::timesteps(Spacing::Trailing, 1000, 30, 0).unwrap();
         assert_eq!((trailing.len(), trailing[0], trailing[29]), (30, 999, 32));
         assert_eq!(

@@ -10,10 +10,7 @@
 #[track_caller]
 pub fn assert_close(actual: &[f64], expected: &[f64], relative: f64) {
     assert_same_length(actual, expected);
-    let errors = actual
-        .iter()
-        .zip(expected)
-        .map(|(&a, &e)| error(a, e, e.abs()));
+    let errors = actual.iter().zip(expected).map(|(&a, &e)| error(a, e, e.abs()));
     let far = errors.clone().filter(|&error| error > relative).count();
     let worst = errors.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
     if let Some((i, error)) = worst
@@ -37,13 +34,8 @@ pub fn assert_close(actual: &[f64], expected: &[f64], relative: f64) {
 #[track_caller]
 pub fn relative_error(actual: &[f64], expected: &[f64]) -> f64 {
     assert_same_length(actual, expected);
-    let scale = expected
-        .iter()
-        .fold(0.0, |scale: f64, e| scale.max(e.abs()));
-    let errors = actual
-        .iter()
-        .zip(expected)
-        .map(|(&a, &e)| error(a, e, scale));
+    let scale = expected.iter().fold(0.0, |scale: f64, e| scale.max(e.abs()));
+    let errors = actual.iter().zip(expected).map(|(&a, &e)| error(a, e, scale));
     errors.fold(0.0, f64::max)
 }
 

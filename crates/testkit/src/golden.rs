@@ -32,10 +32,7 @@ pub fn numbers(value: &Value) -> Vec<f64> {
 
 /// `path` in the folder of the crate under test, which cargo names in the environment of its tests.
 fn resolve(path: &str) -> PathBuf {
-    std::env::var_os("CARGO_MANIFEST_DIR")
-        .map(PathBuf::from)
-        .unwrap_or_default()
-        .join(path)
+    std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default().join(path)
 }
 
 #[cfg(test)]

@@ -19,11 +19,7 @@ pub struct GaussianMixture {
 impl GaussianMixture {
     /// One Gaussian, N(mean, variance I).
     pub fn single(mean: Vec<f64>, variance: f64) -> Self {
-        Self {
-            weights: vec![1.0],
-            means: vec![mean],
-            variances: vec![variance],
-        }
+        Self { weights: vec![1.0], means: vec![mean], variances: vec![variance] }
     }
 
     /// Log density of x_t in nats: log p_t(x) = log sum_k w_k N(x; alpha mu_k, s_k I).
@@ -122,11 +118,7 @@ mod tests {
     fn three_dimensional() -> GaussianMixture {
         GaussianMixture {
             weights: vec![0.2, 0.5, 0.3],
-            means: vec![
-                vec![1.0, -1.0, 0.5],
-                vec![0.0, 2.0, -0.3],
-                vec![-1.5, 0.1, 0.8],
-            ],
+            means: vec![vec![1.0, -1.0, 0.5], vec![0.0, 2.0, -0.3], vec![-1.5, 0.1, 0.8]],
             variances: vec![0.4, 0.1, 0.0],
         }
     }
@@ -156,11 +148,7 @@ mod tests {
             for x in [-3.0, -1.0, 0.0, 0.7, 2.5] {
                 let (density, mean) = integrate(&mixture, x, alpha, sigma);
                 assert_close(&mixture.posterior_mean(&[x], alpha, sigma), &[mean], 1e-9);
-                assert_close(
-                    &[mixture.log_density(&[x], alpha, sigma).exp()],
-                    &[density],
-                    1e-9,
-                );
+                assert_close(&[mixture.log_density(&[x], alpha, sigma).exp()], &[density], 1e-9);
             }
         }
     }
@@ -172,11 +160,8 @@ mod tests {
         let x = [0.3, -0.8, 1.1];
         for (alpha, sigma) in LEVELS {
             let score = mixture.score(&x, alpha, sigma);
-            let tweedie: Vec<f64> = x
-                .iter()
-                .zip(&score)
-                .map(|(x, s)| (x + sigma * sigma * s) / alpha)
-                .collect();
+            let tweedie: Vec<f64> =
+                x.iter().zip(&score).map(|(x, s)| (x + sigma * sigma * s) / alpha).collect();
             let mean = mixture.posterior_mean(&x, alpha, sigma);
             assert!(relative_error(&mean, &tweedie) < 1e-11);
         }
@@ -212,16 +197,10 @@ mod tests {
         // The uniforms pick 2/9, 6/9 and 1/9 of the draws; z = +-1 has unit variance.
         let n = 900;
         let draw = |i: i32| mixture.sample((f64::from(i) + 0.5) / f64::from(n), &[1.0]);
-        let expected = [
-            -2.0 + 0.3_f64.sqrt(),
-            0.5 + 0.05_f64.sqrt(),
-            3.0 + 1.2_f64.sqrt(),
-        ];
-        for (range, value) in [
-            (0..200, expected[0]),
-            (200..800, expected[1]),
-            (800..900, expected[2]),
-        ] {
+        let expected = [-2.0 + 0.3_f64.sqrt(), 0.5 + 0.05_f64.sqrt(), 3.0 + 1.2_f64.sqrt()];
+        for (range, value) in
+            [(0..200, expected[0]), (200..800, expected[1]), (800..900, expected[2])]
+        {
             assert!(range.clone().all(|i| draw(i) == [value]), "{range:?}");
         }
         assert_eq!(

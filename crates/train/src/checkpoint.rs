@@ -134,10 +134,8 @@ pub fn resume(trainer: &mut Trainer, out: &Path) -> Result<Option<State>, TrainE
     let folder = sumi_model::resolve(out)?;
     let state_path = folder.join("trainer/state.json");
     let text = std::fs::read(&state_path).map_err(|e| io(&state_path, "open the file", e))?;
-    let state: State = serde_json::from_slice(&text).map_err(|error| ModelError::Config {
-        path: state_path,
-        message: error.to_string(),
-    })?;
+    let state: State = serde_json::from_slice(&text)
+        .map_err(|error| ModelError::Config { path: state_path, message: error.to_string() })?;
 
     let layout = parameters(&trainer.unet);
     let device = trainer.device().clone().inner();

@@ -227,8 +227,9 @@ impl RunConfig {
 
     /// The learning rate of step `step`, counted from 1.
     pub fn learning_rate(&self, step: u64) -> f64 {
-        let TrainConfig { steps, learning_rate, final_learning_rate, warmup_steps, schedule, .. } =
-            self.train;
+        let TrainConfig {
+            steps, learning_rate, final_learning_rate, warmup_steps, schedule, ..
+        } = self.train;
         if step <= warmup_steps {
             return learning_rate * step as f64 / warmup_steps as f64;
         }
@@ -251,7 +252,13 @@ impl RunConfig {
     /// A network that cannot be built, or that does not fit the pictures.
     pub fn unet(&self, pictures: &Pictures) -> Result<UNetConfig, TrainError> {
         let NetworkConfig::Unet {
-            channels, blocks, attention, head_dim, norm_groups, dropout, class_conditional,
+            channels,
+            blocks,
+            attention,
+            head_dim,
+            norm_groups,
+            dropout,
+            class_conditional,
         } = &self.network;
         if attention.len() != channels.len() {
             return Err(TrainError::Config(format!(
@@ -384,9 +391,7 @@ fn apply(table: &mut toml::Table, change: &str) -> Result<(), TrainError> {
     };
     let mut table = table;
     for section in sections {
-        let entry = table
-            .entry(section)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         table = match entry {
             toml::Value::Table(table) => table,
             _ => return Err(invalid(format!("\"{section}\" is a value, not a section"))),

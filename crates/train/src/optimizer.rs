@@ -70,8 +70,7 @@ impl AdamW {
         (step, learning_rate, grad_scale): (u64, f64, f64),
     ) -> M {
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
-        let step =
-            AdamWStep { learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale };
+        let step = AdamWStep { learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale };
         let moments = std::mem::take(&mut self.moments);
         let mut update = Update {
             step,

@@ -44,7 +44,12 @@ fn digits() -> Pictures {
 }
 
 /// Runs until `stop_after` steps were taken here.
-fn go(config: &RunConfig, out: &Path, resume: bool, stop_after: u64) -> Result<Outcome, TrainError> {
+fn go(
+    config: &RunConfig,
+    out: &Path,
+    resume: bool,
+    stop_after: u64,
+) -> Result<Outcome, TrainError> {
     let taken = Cell::new(0);
     let stop = || taken.get() >= stop_after;
     let options = RunOptions { out, resume, stop: &stop };

@@ -5,11 +5,11 @@ mod pictures;
 mod report;
 
 use crate::args::DemoArgs;
+use crate::device;
 use crate::error::CliError;
 use crate::sample::{Drawn, Outputs, draw};
 use crate::signals::Stop;
 use crate::train::Watch;
-use crate::device;
 use burn::tensor::Device;
 use measure::Measures;
 use std::path::Path;
@@ -119,8 +119,7 @@ fn sample(
 ) -> Result<Timed, CliError> {
     let choice = SamplerChoice { kind: Some(kind), ..SamplerChoice::default() };
     let plan = Plan::new(&model.scheduler, choice)?;
-    let request =
-        Request { count, batch: BATCH, seed: 0, classes: Classes::All, noise: None };
+    let request = Request { count, batch: BATCH, seed: 0, classes: Classes::All, noise: None };
     let outputs = Outputs {
         npz: Some(out.join(format!("{}.npz", kind.name()))),
         gif: (kind == SamplerKind::Ddim).then(|| out.join("film.gif")),

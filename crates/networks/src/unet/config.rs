@@ -112,12 +112,7 @@ impl Default for UNetConfig {
             time_embedding_dim: None,
             freq_shift: 0.0,
             flip_sin_to_cos: true,
-            down_block_types: vec![
-                DownBlock2D,
-                AttnDownBlock2D,
-                AttnDownBlock2D,
-                AttnDownBlock2D,
-            ],
+            down_block_types: vec![DownBlock2D, AttnDownBlock2D, AttnDownBlock2D, AttnDownBlock2D],
             mid_block_type: Some("UNetMidBlock2D".into()),
             up_block_types: vec![AttnUpBlock2D, AttnUpBlock2D, AttnUpBlock2D, UpBlock2D],
             block_out_channels: vec![224, 448, 672, 896],
@@ -200,9 +195,15 @@ impl UNetConfig {
         if let Some(mid) = &self.mid_block_type {
             only("mid_block_type", mid, &["UNetMidBlock2D"])?;
         }
-        expect(self.class_embed_type.is_none(), "class_embed_type", "null", &self.class_embed_type)?;
         expect(
-            self.time_embedding_dim.is_none_or(|d| Some(d) == self.block_out_channels.first().map(|c| 4 * c)),
+            self.class_embed_type.is_none(),
+            "class_embed_type",
+            "null",
+            &self.class_embed_type,
+        )?;
+        expect(
+            self.time_embedding_dim
+                .is_none_or(|d| Some(d) == self.block_out_channels.first().map(|c| 4 * c)),
             "time_embedding_dim",
             "null or 4 x the first of block_out_channels",
             self.time_embedding_dim,
@@ -220,7 +221,12 @@ impl UNetConfig {
         // Far past any published network, and far below what would overflow a size.
         let sane = |n: usize| (1..=1 << 16).contains(&n);
         expect((1..=16).contains(&levels), "block_out_channels", "1 to 16 levels", channels)?;
-        expect(channels.iter().all(|&c| sane(c)), "block_out_channels", "1 to 65536 each", channels)?;
+        expect(
+            channels.iter().all(|&c| sane(c)),
+            "block_out_channels",
+            "1 to 65536 each",
+            channels,
+        )?;
         for (field, found) in
             [("down_block_types", &self.down_block_types), ("up_block_types", &self.up_block_types)]
         {
@@ -254,7 +260,12 @@ impl UNetConfig {
         expect((0.0..1.0).contains(&self.dropout), "dropout", "0 up to below 1", self.dropout)?;
         let mid = self.mid_block_scale_factor;
         expect(mid.is_finite() && mid != 0.0, "mid_block_scale_factor", "a number but 0", mid)?;
-        expect(self.downsample_padding <= 1, "downsample_padding", "0 or 1", self.downsample_padding)
+        expect(
+            self.downsample_padding <= 1,
+            "downsample_padding",
+            "0 or 1",
+            self.downsample_padding,
+        )
     }
 
     /// The channels of every level that has attention; the block lists match the levels.

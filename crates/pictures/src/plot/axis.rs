@@ -22,18 +22,10 @@ impl Scale {
         });
         let (low, high) = match (bounds, log) {
             (None, false) => {
-                return Self {
-                    low: 0.0,
-                    high: 1.0,
-                    log,
-                };
+                return Self { low: 0.0, high: 1.0, log };
             }
             (None, true) => {
-                return Self {
-                    low: 1.0,
-                    high: 10.0,
-                    log,
-                };
+                return Self { low: 1.0, high: 10.0, log };
             }
             (Some(bounds), false) => bounds,
             (Some((low, high)), true) => (low.log10(), high.log10()),
@@ -49,11 +41,7 @@ impl Scale {
             (low - 0.04 * span, high + 0.04 * span)
         };
         match log {
-            true => Self {
-                low: 10f64.powf(low),
-                high: 10f64.powf(high),
-                log,
-            },
+            true => Self { low: 10f64.powf(low), high: 10f64.powf(high), log },
             false => Self { low, high, log },
         }
     }
@@ -202,19 +190,11 @@ pub(super) struct Axis {
 impl Axis {
     /// Lays `scale` from `start_px` to `end_px` with ticks about `spacing_px` apart.
     pub(super) fn new(scale: &Scale, start_px: i32, end_px: i32, spacing_px: u32) -> Self {
-        let mut axis = Self {
-            scale: *scale,
-            start_px,
-            end_px,
-            ticks: Vec::new(),
-        };
+        let mut axis = Self { scale: *scale, start_px, end_px, ticks: Vec::new() };
         let count = (start_px.abs_diff(end_px) / spacing_px).max(2) as usize;
         let ticks = scale.ticks(count).into_iter();
         axis.ticks = ticks
-            .map(|(value, label)| Tick {
-                at_px: axis.place(value).round() as i32,
-                label,
-            })
+            .map(|(value, label)| Tick { at_px: axis.place(value).round() as i32, label })
             .collect();
         axis
     }
@@ -253,19 +233,10 @@ mod tests {
             labels([0.0, 1240.0], false, 8),
             ["0", "200", "400", "600", "800", "1,000", "1,200"]
         );
-        assert_eq!(
-            labels([0.02, 1.0], false, 5),
-            ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]
-        );
+        assert_eq!(labels([0.02, 1.0], false, 5), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels([-10.1, 9.2], false, 5), ["-10", "-5", "0", "5"]);
-        assert_eq!(
-            labels([1.0, 2e7], false, 4),
-            ["0", "0.5×10⁷", "1.0×10⁷", "1.5×10⁷", "2.0×10⁷"]
-        );
-        assert_eq!(
-            labels([0.0, 3e-7], false, 3),
-            ["0", "1×10⁻⁷", "2×10⁻⁷", "3×10⁻⁷"]
-        );
+        assert_eq!(labels([1.0, 2e7], false, 4), ["0", "0.5×10⁷", "1.0×10⁷", "1.5×10⁷", "2.0×10⁷"]);
+        assert_eq!(labels([0.0, 3e-7], false, 3), ["0", "1×10⁻⁷", "2×10⁻⁷", "3×10⁻⁷"]);
         assert_eq!(labels([5.0, 5.0], false, 4), ["3", "4", "5", "6", "7"]);
     }
 
@@ -273,10 +244,7 @@ mod tests {
     fn logarithmic_ticks_are_powers_of_ten() {
         assert_eq!(labels([1e-3, 1.0], true, 5), ["0.001", "0.01", "0.1", "1"]);
         assert_eq!(labels([1e-6, 1e-4], true, 5), ["10⁻⁶", "10⁻⁵", "10⁻⁴"]);
-        assert_eq!(
-            labels([0.02, 0.5], true, 6),
-            ["0.02", "0.05", "0.1", "0.2", "0.5"]
-        );
+        assert_eq!(labels([0.02, 0.5], true, 6), ["0.02", "0.05", "0.1", "0.2", "0.5"]);
         assert_eq!(labels([0.2, 0.4], true, 3), ["0.2", "0.3", "0.4"]);
         assert!(labels([1e-200, 1e200], true, 6).len() <= 7);
     }

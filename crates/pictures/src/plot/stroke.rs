@@ -15,13 +15,7 @@ impl Mask {
     /// Nothing yet, in the box (left, top, width, height).
     pub(super) fn new((left, top, width, height): (i32, i32, i32, i32)) -> Self {
         let (width, height) = (width.max(0), height.max(0));
-        Self {
-            left,
-            top,
-            width,
-            height,
-            coverage: vec![0.0; width as usize * height as usize],
-        }
+        Self { left, top, width, height, coverage: vec![0.0; width as usize * height as usize] }
     }
 
     /// Adds the points within `half_width` of the segment from `a` to `b`; pixel (x, y) is centred on (x, y).
