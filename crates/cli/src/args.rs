@@ -1,5 +1,8 @@
 //! What can be asked of the command.
 
+// These comments are the help text, where brackets are shapes and not links.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 

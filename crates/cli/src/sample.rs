@@ -202,7 +202,9 @@ pub fn draw(
         let mut frames: Vec<Vec<f32>> = Vec::new();
         let batch = generator.next_batch(&mut |moment: Moment<'_, Batch>| {
             bar.inc(1);
-            if filming && ((moment.step + 1) % every == 0 || moment.step + 1 == moment.steps) {
+            if filming
+                && ((moment.step + 1).is_multiple_of(every) || moment.step + 1 == moment.steps)
+            {
                 frames.push(moment.x.to_vec());
             }
             match stop.requested() {

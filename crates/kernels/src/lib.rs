@@ -64,8 +64,8 @@ impl Padding {
 /// A 2-D convolution (cross-correlation), `y[n,o] = bias[o] + sum_i x[n,i] * weight[o,i]`.
 ///
 /// # Shapes
-/// `x` [N, I, H, W], `weight` [O, I, KH, KW], `bias` [O], result
-/// [N, O, (H + top + bottom - KH) / stride + 1, (W + left + right - KW) / stride + 1].
+/// `x` `[N, I, H, W]`, `weight` `[O, I, KH, KW]`, `bias` `[O]`, result
+/// `[N, O, (H + top + bottom - KH) / stride + 1, (W + left + right - KW) / stride + 1]`.
 pub fn conv2d(
     x: Tensor<4>,
     weight: Tensor<4>,
@@ -97,7 +97,7 @@ fn no_bias<const D: usize>(weight: &Tensor<D>, len: usize) -> Tensor<1> {
 /// with mean and (biased) variance over each sample's group of channels.
 ///
 /// # Shapes
-/// `x` [N, C, H, W], `gamma` and `beta` [C], result [N, C, H, W]; `groups` divides C.
+/// `x` `[N, C, H, W]`, `gamma` and `beta` `[C]`, result `[N, C, H, W]`; `groups` divides C.
 pub fn group_norm(
     x: Tensor<4>,
     gamma: Tensor<1>,
@@ -130,7 +130,7 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// A linear layer, `y = x weight^T + bias`.
 ///
 /// # Shapes
-/// `x` [R, I], `weight` [O, I] (PyTorch's layout), `bias` [O], result [R, O].
+/// `x` `[R, I]`, `weight` `[O, I]` (PyTorch's layout), `bias` `[O]`, result `[R, O]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     let bias_is_fast = bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
     if !bias_is_fast || !is_fast(&[kind(&x), kind(&weight)]) {
@@ -147,7 +147,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
 /// Scaled dot-product attention, `softmax(q k^T / sqrt(D)) v`.
 ///
 /// # Shapes
-/// `q` [N, H, T, D], `k` [N, H, S, D], `v` [N, H, S, D], result [N, H, T, D].
+/// `q` `[N, H, T, D]`, `k` `[N, H, S, D]`, `v` `[N, H, S, D]`, result `[N, H, T, D]`.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     if !is_fast(&[kind(&q), kind(&k), kind(&v)]) {
         return stock::attention(q, k, v);
@@ -211,7 +211,7 @@ pub fn lerp<const D: usize>(average: Tensor<D>, value: Tensor<D>, weight: f64) -
 /// differentiable.
 ///
 /// # Shapes
-/// Any, to [1].
+/// Any, to `[1]`.
 pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     if !is_plain(&x) {
         return stock::sum_of_squares(x);

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use sumi_random::{NormalSource, PerSample};
 use sumi_sampler::{Noise, State};
 
-/// A batch of pictures on a device, [N, C, H, W].
+/// A batch of pictures on a device, `[N, C, H, W]`.
 #[derive(Clone, Debug)]
 pub struct Batch(pub Tensor<4>);
 
@@ -61,7 +61,7 @@ impl TorchNoise {
         Self { streams: PerSample::new(first_seed, samples) }
     }
 
-    /// The next normals of every stream, [N, each].
+    /// The next normals of every stream, `[N, each]`.
     pub fn normals(&mut self, each: usize) -> Vec<f32> {
         let mut values = vec![0.0; self.streams.len() * each];
         self.streams.fill_normal(&mut values);

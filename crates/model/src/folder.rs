@@ -72,15 +72,20 @@ impl Model {
             let expected = "height and width in pixels";
             return Err(ModelError::request("unet/config.json: sample_size", expected, "null"));
         };
+        let (inputs, outputs) = (self.unet_config.in_channels, self.unet_config.out_channels);
+        if inputs != outputs {
+            let expected = format!("{inputs}, as many as in_channels (no learned variance yet)");
+            return Err(ModelError::request("unet/config.json: out_channels", expected, outputs));
+        }
         let [h, w] = size.dims();
         let multiple = self.unet_config.size_multiple_px();
-        let fits = |side: usize| side > 0 && side % multiple == 0 && side <= 1 << 14;
+        let fits = |side: usize| side > 0 && side.is_multiple_of(multiple) && side <= 1 << 14;
         if !(fits(h) && fits(w)) {
             let expected = format!("multiples of {multiple} up to 16384");
             let found = format!("{h} x {w}");
             return Err(ModelError::request("unet/config.json: sample_size", expected, found));
         }
-        Ok([self.unet_config.in_channels, h, w])
+        Ok([inputs, h, w])
     }
 
     /// Writes everything but the weights into `folder`, which exists.

@@ -26,7 +26,7 @@ pub struct Request {
     pub seed: u64,
     /// Which classes.
     pub classes: Classes,
-    /// Noise to start from instead of drawing it, [count, C, H, W].
+    /// Noise to start from instead of drawing it, `[count, C, H, W]`.
     pub noise: Option<Vec<f32>>,
 }
 
@@ -35,9 +35,9 @@ pub struct Request {
 pub struct Generated {
     /// The number of the first.
     pub first: usize,
-    /// The standard normals it started from, [N, C, H, W].
+    /// The standard normals it started from, `[N, C, H, W]`.
     pub noise: Vec<f32>,
-    /// In the model's range, not clamped to pixels, [N, C, H, W].
+    /// In the model's range, not clamped to pixels, `[N, C, H, W]`.
     pub samples: Vec<f32>,
     /// The class of each; empty for a model without classes.
     pub classes: Vec<u32>,

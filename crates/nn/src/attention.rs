@@ -54,7 +54,7 @@ impl SelfAttention {
     }
 
     /// # Shapes
-    /// [N, C, H, W], kept.
+    /// `[N, C, H, W]`, kept.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
         let (tokens, heads) = (h * w, self.heads);

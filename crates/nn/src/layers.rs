@@ -13,9 +13,9 @@ fn default_bound(fan_in: usize) -> f64 {
 /// `y = x weight^T + bias`.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// [out, in].
+    /// `[out, in]`.
     pub weight: Param<Tensor<2>>,
-    /// [out].
+    /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
 }
 
@@ -38,7 +38,7 @@ impl Linear {
     }
 
     /// # Shapes
-    /// [R, in] to [R, out].
+    /// `[R, in]` to `[R, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         sumi_kernels::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
@@ -47,9 +47,9 @@ impl Linear {
 /// A 2-D convolution.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// [out, in, k, k].
+    /// `[out, in, k, k]`.
     pub weight: Param<Tensor<4>>,
-    /// [out].
+    /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     stride: usize,
@@ -90,7 +90,7 @@ impl Conv2d {
     }
 
     /// # Shapes
-    /// [N, in, H, W] to [N, out, H', W'].
+    /// `[N, in, H, W]` to `[N, out, H', W']`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [top, bottom, left, right] = self.padding;
         sumi_kernels::conv2d(
@@ -106,9 +106,9 @@ impl Conv2d {
 /// Group normalisation, with an activation after it where asked.
 #[derive(Module, Debug)]
 pub struct GroupNorm {
-    /// `gamma`, [C].
+    /// `gamma`, `[C]`.
     pub weight: Param<Tensor<1>>,
-    /// `beta`, [C].
+    /// `beta`, `[C]`.
     pub bias: Param<Tensor<1>>,
     #[module(skip)]
     groups: usize,
@@ -128,7 +128,7 @@ impl GroupNorm {
     }
 
     /// # Shapes
-    /// [N, C, H, W], kept.
+    /// `[N, C, H, W]`, kept.
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (gamma, beta) = (self.weight.val(), self.bias.val());
         sumi_kernels::group_norm(x, gamma, beta, self.groups, self.eps, activation)
@@ -138,7 +138,7 @@ impl GroupNorm {
 /// One learned vector for each index.
 #[derive(Module, Debug)]
 pub struct Embedding {
-    /// [entries, dim].
+    /// `[entries, dim]`.
     pub weight: Param<Tensor<2>>,
 }
 
@@ -154,7 +154,7 @@ impl Embedding {
     }
 
     /// # Shapes
-    /// N indices, each below [`Self::entries`], to [N, dim].
+    /// N indices, each below [`Self::entries`], to `[N, dim]`.
     pub fn forward(&self, indices: &[u32]) -> Tensor<2> {
         let weight = self.weight.val();
         let indices: Vec<i32> = indices.iter().map(|&i| i as i32).collect();

@@ -11,7 +11,7 @@ pub struct NamedParameter {
     pub name: String,
     /// Its own shape.
     pub shape: Vec<usize>,
-    /// Its values, [elements].
+    /// Its values, `[elements]`.
     pub values: Tensor<1>,
 }
 

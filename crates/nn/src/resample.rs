@@ -24,7 +24,7 @@ impl Downsample {
     }
 
     /// # Shapes
-    /// [N, C, H, W] to [N, C, H/2, W/2].
+    /// `[N, C, H, W]` to `[N, C, H/2, W/2]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.conv.forward(x)
     }
@@ -44,7 +44,7 @@ impl Upsample {
     }
 
     /// # Shapes
-    /// [N, C, H, W] to [N, C, 2 H, 2 W].
+    /// `[N, C, H, W]` to `[N, C, 2 H, 2 W]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let options = InterpolateOptions::new(InterpolateMode::Nearest);

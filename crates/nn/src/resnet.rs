@@ -28,13 +28,13 @@ pub struct ResnetBlockConfig {
 pub struct ResnetBlock {
     /// Before the first convolution.
     pub norm1: GroupNorm,
-    /// [outputs, inputs, 3, 3].
+    /// `[outputs, inputs, 3, 3]`.
     pub conv1: Conv2d,
     /// From the time embedding to one bias a channel.
     pub time_emb_proj: Linear,
     /// Before the second convolution.
     pub norm2: GroupNorm,
-    /// [outputs, outputs, 3, 3].
+    /// `[outputs, outputs, 3, 3]`.
     pub conv2: Conv2d,
     /// 1x1, where the number of channels changes.
     pub conv_shortcut: Option<Conv2d>,
@@ -65,7 +65,7 @@ impl ResnetBlock {
     /// `time` is the embedding after its SiLU, which all blocks share.
     ///
     /// # Shapes
-    /// `x` [N, inputs, H, W], `time` [N, time_dim], result [N, outputs, H, W].
+    /// `x` `[N, inputs, H, W]`, `time` `[N, time_dim]`, result `[N, outputs, H, W]`.
     pub fn forward(&self, x: Tensor<4>, time: Tensor<2>, pass: &mut Pass) -> Tensor<4> {
         let h = self.conv1.forward(self.norm1.forward(x.clone(), Activation::Silu));
         let time = self.time_emb_proj.forward(time);

@@ -22,7 +22,7 @@ pub struct SinusoidConfig {
 /// In `f32` throughout, in the order in which the published checkpoints were trained.
 ///
 /// # Shapes
-/// N timesteps to [N, dim].
+/// N timesteps to `[N, dim]`.
 pub fn sinusoid(timesteps: &[f32], config: SinusoidConfig, device: &Device) -> Tensor<2> {
     let half = config.dim / 2;
     let denominator = (half as f64 - config.freq_shift) as f32;
@@ -44,9 +44,9 @@ pub fn sinusoid(timesteps: &[f32], config: SinusoidConfig, device: &Device) -> T
 /// Two linear layers with a SiLU between them.
 #[derive(Module, Debug)]
 pub struct TimestepEmbedding {
-    /// [embedding, sinusoid].
+    /// `[embedding, sinusoid]`.
     pub linear_1: Linear,
-    /// [embedding, embedding].
+    /// `[embedding, embedding]`.
     pub linear_2: Linear,
 }
 
@@ -60,7 +60,7 @@ impl TimestepEmbedding {
     }
 
     /// # Shapes
-    /// [N, inputs] to [N, outputs].
+    /// `[N, inputs]` to `[N, outputs]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         self.linear_2.forward(sumi_kernels::silu(self.linear_1.forward(x)))
     }

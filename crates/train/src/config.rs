@@ -295,7 +295,9 @@ impl RunConfig {
         };
         config.check().map_err(|error| TrainError::Config(format!("network: {error}")))?;
         let multiple = config.size_multiple_px();
-        if pictures.height_px % multiple != 0 || pictures.width_px % multiple != 0 {
+        if !pictures.height_px.is_multiple_of(multiple)
+            || !pictures.width_px.is_multiple_of(multiple)
+        {
             return Err(TrainError::Config(format!(
                 "network.channels: {} levels need pictures whose sides are multiples of {multiple} \
                  px, found {} x {} px; use fewer levels or set data.image_size_px",

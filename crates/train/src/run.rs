@@ -85,16 +85,17 @@ pub fn run(
         let report = trainer.step()?;
         clock.add(&report);
         observe(Event::Step(report));
-        let due = |every: u64| every > 0 && (report.step % every == 0 || report.step == steps);
+        let due =
+            |every: u64| every > 0 && (report.step.is_multiple_of(every) || report.step == steps);
         if due(config.train.log_every) {
             let record = clock.record(&report, config.train.batch_size);
             log.write(&record)?;
             observe(Event::Record(record));
         }
-        if due(config.sample.every) {
-            if let Some(path) = draw_samples(&trainer, options, &mut log)? {
-                observe(Event::Samples(&path));
-            }
+        if due(config.sample.every)
+            && let Some(path) = draw_samples(&trainer, options, &mut log)?
+        {
+            observe(Event::Samples(&path));
         }
         if due(config.train.checkpoint_every) {
             let path = save(&trainer, &clock, options.out, &mut log)?;

@@ -231,7 +231,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// A picture in the model's range, [C, H, W], mirrored left to right where `flip` says so.
+/// A picture in the model's range, `[C, H, W]`, mirrored left to right where `flip` says so.
 fn model_range(pictures: &Pictures, index: usize, flip: bool) -> Vec<f32> {
     let Pictures { channels, height_px, width_px, .. } = *pictures;
     let values: Vec<f32> = pictures.scaled(index).collect();

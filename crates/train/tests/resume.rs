@@ -60,8 +60,11 @@ fn go(
     })
 }
 
+/// Step, loss and norm of the gradients of one line of the log.
+type Line = (u64, f64, f64);
+
 /// Everything in which two runs must agree: all tensors, and the losses of the log.
-fn traces(out: &Path) -> (Vec<Vec<u8>>, Vec<(u64, f64, f64)>) {
+fn traces(out: &Path) -> (Vec<Vec<u8>>, Vec<Line>) {
     let folder = out.join("checkpoint-0000200");
     let files = [
         "unet/diffusion_pytorch_model.safetensors",

@@ -67,7 +67,7 @@ impl DownBlock {
 
 impl MidBlock {
     /// # Shapes
-    /// [N, C, H, W], kept.
+    /// `[N, C, H, W]`, kept.
     pub fn forward(&self, mut x: Tensor<4>, time: &Tensor<2>, pass: &mut Pass) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             x = resnet.forward(x, time.clone(), pass);

@@ -82,8 +82,8 @@ impl UNet {
     /// One pass. `classes` is given exactly when the network has classes, each below their number.
     ///
     /// # Shapes
-    /// `x` [N, C, H, W] with H and W divisible by `2^(levels - 1)`, `timesteps` and `classes` N
-    /// values, result [N, out, H, W].
+    /// `x` `[N, C, H, W]` with H and W divisible by `2^(levels - 1)`, `timesteps` and `classes` N
+    /// values, result `[N, out, H, W]`.
     pub fn forward(
         &self,
         x: Tensor<4>,
