@@ -49,7 +49,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR", default_value = "sumi-demo")]
     pub out: PathBuf,
     /// Decides the first weights, the order of the data and all noise
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 63))]
     pub seed: u64,
     /// Where to compute
     #[arg(long, value_enum, default_value_t)]

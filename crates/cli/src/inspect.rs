@@ -2,6 +2,7 @@
 
 use crate::args::InspectArgs;
 use crate::error::CliError;
+use crate::output::data;
 use serde_json::{Value, json};
 use std::path::Path;
 use sumi_formats::{TensorInfo, safetensors, torch};
@@ -12,8 +13,8 @@ use sumi_nn::{Init, parameter_shapes};
 pub fn run(args: &InspectArgs) -> Result<(), CliError> {
     let found = inspect(&args.path)?;
     match args.json {
-        true => println!("{found}"),
-        false => print(&found, 0),
+        true => data(format_args!("{found}"))?,
+        false => print(&found, 0)?,
     }
     Ok(())
 }
@@ -61,6 +62,7 @@ fn folder(path: &Path) -> Result<Value, CliError> {
         let weights = folder.join("unet").join(name);
         if weights.is_file() {
             let file = inspect(&weights)?;
+            check_weights(&weights, &unet["parameters"], &file["parameters"])?;
             unet["weights"] = json!({
                 "file": name, "bytes": file["bytes"], "dtypes": file["dtypes"],
             });
@@ -97,6 +99,17 @@ fn folder(path: &Path) -> Result<Value, CliError> {
     Ok(found)
 }
 
+/// A file with more or fewer numbers than its config asks for does not belong to it.
+fn check_weights(path: &Path, expected: &Value, found: &Value) -> Result<(), CliError> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(CliError::Failed(format!(
+            "{}: expected {expected} numbers, as config.json asks for, found {found}",
+            path.display()
+        ))),
+    }
+}
+
 fn process(scheduler: Value) -> Result<Value, CliError> {
     let config: SchedulerConfig = serde_json::from_value(scheduler)
         .map_err(|error| CliError::Failed(format!("scheduler_config.json: {error}")))?;
@@ -119,11 +132,14 @@ fn component(config: &UNetConfig) -> Result<Value, CliError> {
     Ok(json!({
         "class": "UNet2DModel",
         "parameters": parameters,
-        "tensors": shapes.len(),
         "bytes_f32": 4 * parameters,
         "sample_size_px": config.sample_size,
         "channels": config.block_out_channels,
         "classes": config.num_class_embeds,
+        "tensors": shapes
+            .iter()
+            .map(|(name, shape)| json!({"name": name, "shape": shape}))
+            .collect::<Vec<_>>(),
     }))
 }
 
@@ -150,31 +166,32 @@ fn tensors(kind: &str, path: &Path, infos: &[TensorInfo], metadata: Value) -> Va
 }
 
 /// Nested fields as indented lines; a list of tensors as one line each.
-fn print(value: &Value, depth: usize) {
-    let Some(fields) = value.as_object() else { return };
+fn print(value: &Value, depth: usize) -> Result<(), CliError> {
+    let Some(fields) = value.as_object() else { return Ok(()) };
     let indent = "  ".repeat(depth);
     for (key, value) in fields {
         match value {
             Value::Object(inner) if inner.is_empty() => {}
             Value::Object(_) => {
-                println!("{indent}{key}");
-                print(value, depth + 1);
+                data(format_args!("{indent}{key}"))?;
+                print(value, depth + 1)?;
             }
             Value::Array(items) if items.iter().any(Value::is_object) => {
-                println!("{indent}{key}");
+                data(format_args!("{indent}{key}"))?;
                 for item in items {
                     let (name, dtype) = (&item["name"], &item["dtype"]);
-                    println!(
+                    data(format_args!(
                         "{indent}  {} {} {}",
                         dtype.as_str().unwrap_or_default(),
                         name.as_str().unwrap_or_default(),
                         item["shape"]
-                    );
+                    ))?;
                 }
             }
-            Value::String(text) => println!("{indent}{key}: {text}"),
+            Value::String(text) => data(format_args!("{indent}{key}: {text}"))?,
             Value::Null => {}
-            other => println!("{indent}{key}: {other}"),
+            other => data(format_args!("{indent}{key}: {other}"))?,
         }
     }
+    Ok(())
 }

@@ -5,6 +5,7 @@ mod demo;
 mod device;
 mod error;
 mod inspect;
+mod output;
 mod progress;
 mod sample;
 mod schedule;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("error: {error}");
+            output::talk(format_args!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
         // The hook has said what there is to say.
@@ -60,6 +61,7 @@ fn quiet_panics() {
             .or_else(|| what.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
         let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line()));
-        eprintln!("error: this is a bug in sumi: {what}{}", place.unwrap_or_default());
+        let place = place.unwrap_or_default();
+        output::talk(format_args!("error: this is a bug in sumi: {what}{place}"));
     }));
 }

@@ -2,6 +2,7 @@
 
 use crate::args::{ClassArg, SampleArgs, SamplerName};
 use crate::error::CliError;
+use crate::output::data;
 use crate::signals::Stop;
 use crate::{device, progress};
 use serde_json::json;
@@ -48,6 +49,7 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
         noise,
     };
     let outputs = Outputs::of(args);
+    outputs.check()?;
     if let Some(folder) = &outputs.folder {
         std::fs::create_dir_all(folder).map_err(|error| {
             CliError::Failed(format!("{}: cannot create the folder: {error}", folder.display()))
@@ -59,7 +61,7 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
     let secs = started.elapsed().as_secs_f64();
     let written = outputs.write(&drawn, &model)?;
     if args.json {
-        println!(
+        data(format_args!(
             "{}",
             json!({
                 "count": drawn.count,
@@ -69,10 +71,10 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
                 "samples_per_sec": drawn.count as f64 / secs,
                 "written": written,
             })
-        );
+        ))?;
     } else {
         for path in written {
-            println!("{}", path.display());
+            data(format_args!("{}", path.display()))?;
         }
     }
     Ok(())
@@ -108,6 +110,24 @@ impl Outputs {
             true => outputs,
             false => Self { folder: Some("samples".into()), ..outputs },
         }
+    }
+
+    /// Finds a file that could not be written before hours of sampling, not after.
+    fn check(&self) -> Result<(), CliError> {
+        for path in [&self.grid, &self.gif, &self.npz, &self.tensors].into_iter().flatten() {
+            let folder = match path.parent() {
+                Some(parent) if parent != Path::new("") => parent,
+                _ => Path::new("."),
+            };
+            if !folder.is_dir() {
+                return Err(CliError::Failed(format!(
+                    "{}: expected a folder {} to write it to, found none",
+                    path.display(),
+                    folder.display()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Writes what was drawn and returns every path.
@@ -194,7 +214,7 @@ pub fn draw(
 ) -> Result<Drawn, CliError> {
     let mut generator = Generator::new(model, plan, request)?;
     let [c, h, w] = generator.dims();
-    let bar = progress::bar("sampling", (generator.batches() * plan.grid.len()) as u64);
+    let bar = progress::bar("sampling", generator.batches().saturating_mul(plan.grid.len()) as u64);
     let every = plan.grid.len().div_ceil(FILM_FRAMES).max(1);
     let mut drawn = Drawn::default();
     loop {
@@ -205,7 +225,8 @@ pub fn draw(
             if filming
                 && ((moment.step + 1).is_multiple_of(every) || moment.step + 1 == moment.steps)
             {
-                frames.push(moment.x.to_vec());
+                let n = moment.x.0.dims()[0].min(FILM_SAMPLES);
+                frames.push(Batch(moment.x.0.clone().narrow(0, 0, n)).to_vec());
             }
             match stop.requested() {
                 true => ControlFlow::Break(()),
@@ -225,7 +246,8 @@ pub fn draw(
             break;
         };
         if filming {
-            frames.insert(0, batch.noise.clone());
+            let n = (FILM_SAMPLES * c * h * w).min(batch.noise.len());
+            frames.insert(0, batch.noise[..n].to_vec());
             drawn.film = film(&frames, &batch.classes, [c, h, w])?;
         }
         keep(&mut drawn, batch, outputs, [c, h, w])?;

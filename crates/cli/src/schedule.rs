@@ -2,6 +2,7 @@
 
 use crate::args::{ScheduleArgs, ScheduleKind};
 use crate::error::CliError;
+use crate::output::data;
 use serde_json::json;
 use sumi_pictures::plot::{Plot, Series, panels};
 use sumi_process::{BetaSchedule, Schedule};
@@ -34,8 +35,8 @@ pub fn run(args: &ScheduleArgs) -> Result<(), CliError> {
         tables.plot()?.write_png(path)?;
     }
     match args.json {
-        true => println!("{}", tables.json()),
-        false => tables.print(),
+        true => data(format_args!("{}", tables.json()))?,
+        false => tables.print()?,
     }
     Ok(())
 }
@@ -72,16 +73,16 @@ impl<'a> Tables<'a> {
     }
 
     /// Eleven rows are enough to see the shape.
-    fn print(&self) {
-        println!(
+    fn print(&self) -> Result<(), CliError> {
+        data(format_args!(
             "timestep         beta    alpha_bar    log_snr  post. var.    coef x0    coef x_t"
-        );
+        ))?;
         let last = self.schedule.timesteps() - 1;
         let mut rows: Vec<usize> = (0..=10).map(|i| i * last / 10).collect();
         rows.dedup();
         for t in rows {
             let p = self.posterior[t];
-            println!(
+            data(format_args!(
                 "{t:>8} {:>12.5e} {:>12.5e} {:>10.4} {:>11.4e} {:>10.4e} {:>11.4e}",
                 self.schedule.betas()[t],
                 self.schedule.alpha_bar(t),
@@ -89,8 +90,9 @@ impl<'a> Tables<'a> {
                 p.variance,
                 p.coef_x0,
                 p.coef_xt
-            );
+            ))?;
         }
+        Ok(())
     }
 
     fn plot(&self) -> Result<sumi_pictures::Picture, CliError> {

@@ -2,11 +2,12 @@
 
 use crate::args::TrainArgs;
 use crate::error::CliError;
+use crate::output::{data, talk};
 use crate::signals::Stop;
 use crate::{device, progress};
 use serde_json::json;
 use std::path::Path;
-use sumi_train::{Event, Outcome, RunConfig, RunOptions};
+use sumi_train::{Event, Outcome, RunConfig, RunOptions, Start};
 
 pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let config = RunConfig::read(&args.config, &args.set)?;
@@ -17,7 +18,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let device = device::open(args.device)?;
     let (pictures, held_out) = sumi_data::load_split(&config.data)?;
     if !args.json {
-        eprintln!(
+        talk(format_args!(
             "{} pictures of {} x {} px, channels: {}, classes: {}, held out: {}",
             pictures.len(),
             pictures.height_px,
@@ -25,11 +26,12 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
             pictures.channels,
             pictures.class_names.len(),
             held_out.len()
-        );
+        ));
     }
     let stop = Stop::listen()?;
     let requested = || stop.requested();
-    let options = RunOptions { out: &out, resume: args.resume, stop: &requested };
+    let start = if args.resume { Start::Resume } else { Start::New };
+    let options = RunOptions { out: &out, start, stop: &requested };
     let mut watch = Watch::new(config.train.batch_size, args.json);
     let outcome = sumi_train::run(&config, &pictures, &device, &options, &mut |event| {
         watch.see(event);
@@ -41,7 +43,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
 fn report(outcome: &Outcome, out: &Path, as_json: bool) -> Result<(), CliError> {
     let checkpoint = outcome.checkpoint.display();
     if as_json {
-        println!(
+        data(format_args!(
             "{}",
             json!({
                 "event": "end",
@@ -50,14 +52,14 @@ fn report(outcome: &Outcome, out: &Path, as_json: bool) -> Result<(), CliError> 
                 "checkpoint": outcome.checkpoint,
                 "train_secs": outcome.train_secs,
             })
-        );
+        ))?;
     } else {
-        println!("{checkpoint}");
+        data(format_args!("{checkpoint}"))?;
     }
     if !outcome.finished {
-        eprintln!("stopped after step {}; go on with --resume", outcome.step);
+        talk(format_args!("stopped after step {}; go on with --resume", outcome.step));
     } else if !as_json {
-        eprintln!("draw pictures: sumi sample {} --grid grid.png", out.display());
+        talk(format_args!("draw pictures: sumi sample {} --grid grid.png", out.display()));
     }
     Ok(())
 }
@@ -77,11 +79,15 @@ impl Watch {
 
     pub fn see(&mut self, event: Event) {
         if self.json {
-            return print_event(&event);
+            // A log that nobody can be shown does not stop the training.
+            if let Err(error) = print_event(&event) {
+                talk(format_args!("warning: {error}"));
+            }
+            return;
         }
         match event {
             Event::Start { step, steps, parameters } => {
-                eprintln!("{parameters} parameters, steps {} to {steps}", step + 1);
+                talk(format_args!("{parameters} parameters, steps {} to {steps}", step + 1));
                 let bar = progress::bar("training", steps);
                 bar.set_position(step);
                 bar.reset_eta();
@@ -110,12 +116,12 @@ impl Watch {
     }
 }
 
-fn print_event(event: &Event) {
+fn print_event(event: &Event) -> Result<(), CliError> {
     let line = match event {
         Event::Start { step, steps, parameters } => {
             json!({"event": "start", "step": step, "steps": steps, "parameters": parameters})
         }
-        Event::Step(_) => return,
+        Event::Step(_) => return Ok(()),
         Event::Record(record) => {
             let mut line = serde_json::to_value(record).unwrap_or_default();
             line["event"] = "record".into();
@@ -124,5 +130,5 @@ fn print_event(event: &Event) {
         Event::Checkpoint(path) => json!({"event": "checkpoint", "path": path}),
         Event::Samples(path) => json!({"event": "samples", "path": path}),
     };
-    println!("{line}");
+    data(line)
 }

@@ -1,6 +1,6 @@
 use crate::{DataError, Fit, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The `[data]` section of a config: where the pictures come from and how many are held out.
 ///
@@ -70,19 +70,6 @@ impl DataConfig {
     /// The embedded digits, a fifth of them held out.
     pub fn digits() -> Self {
         Self { source: Source::Digits, flip: false, held_out_fraction: 0.2 }
-    }
-
-    /// Takes relative paths to be relative to `folder`.
-    pub fn resolve_paths(&mut self, folder: &Path) {
-        let resolve = |path: &mut PathBuf| *path = folder.join(&path);
-        match &mut self.source {
-            Source::Digits => {}
-            Source::Idx { images, labels, .. } => {
-                resolve(images);
-                labels.iter_mut().for_each(resolve);
-            }
-            Source::Folder { path, .. } | Source::Cifar10 { path } => resolve(path),
-        }
     }
 
     /// Holds the values against their ranges.
@@ -316,15 +303,5 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn relative_paths_are_resolved() {
-        let mut config = parse("kind = \"idx\"\nimages = \"a\"\nlabels = \"/b\"").unwrap();
-        config.resolve_paths(Path::new("/data"));
-        let Source::Idx { images, labels, .. } = config.source else {
-            panic!("another kind");
-        };
-        assert_eq!((images, labels), ("/data/a".into(), Some("/b".into())));
     }
 }

@@ -99,6 +99,18 @@ impl Pictures {
         self.picture(index).iter().map(move |&value| 2.0 * f32::from(value) / white - 1.0)
     }
 
+    /// A number that another set of pictures, or the same in another order, does not share: FNV-1a
+    /// over sizes, labels and pixels.
+    pub fn fingerprint(&self) -> u64 {
+        let sizes = [self.height_px, self.width_px, self.channels, self.len()];
+        let sizes = sizes.into_iter().flat_map(|n| (n as u64).to_le_bytes());
+        let labels = self.labels.iter().flat_map(|label| label.to_le_bytes());
+        let bytes = sizes.chain(labels).chain(self.pixels.iter().copied());
+        bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+        })
+    }
+
     /// Holds the sizes against one another.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ use sumi_nn::{Init, NamedParameter, assign, parameters};
 
 /// The version of diffusers whose file layout is written.
 pub(crate) const DIFFUSERS_VERSION: &str = "0.42.0";
+/// Far past what a network over pixels is trained on.
+const MAX_SIDE_PX: usize = 4096;
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const WEIGHTS_BIN: &str = "diffusion_pytorch_model.bin";
 
@@ -52,7 +54,7 @@ impl Model {
         let scheduler_path = folder.join("scheduler/scheduler_config.json");
         let scheduler: SchedulerConfig = read_json(&scheduler_path)?;
         scheduler
-            .schedule()
+            .check()
             .map_err(|message| ModelError::Config { path: scheduler_path, message })?;
         let card_path = folder.join("sumi.json");
         let card = match card_path.is_file() {
@@ -68,24 +70,29 @@ impl Model {
     /// # Errors
     /// A model that does not say, or whose levels do not divide its size.
     pub fn picture_dims(&self) -> Result<[usize; 3], ModelError> {
+        let invalid =
+            |message: String| ModelError::Config { path: "unet/config.json".into(), message };
         let Some(size) = self.unet_config.sample_size else {
-            let expected = "height and width in pixels";
-            return Err(ModelError::request("unet/config.json: sample_size", expected, "null"));
+            return Err(invalid(
+                "sample_size: expected height and width in pixels, found null".into(),
+            ));
         };
         let (inputs, outputs) = (self.unet_config.in_channels, self.unet_config.out_channels);
         if inputs != outputs {
-            let expected = format!("{inputs}, as many as in_channels (no learned variance yet)");
-            return Err(ModelError::request("unet/config.json: out_channels", expected, outputs));
+            return Err(invalid(format!(
+                "out_channels: expected {inputs}, as many as in_channels (a learned variance cannot \
+                 be sampled yet), found {outputs}"
+            )));
         }
         let [h, w] = size.dims();
         let multiple = self.unet_config.size_multiple_px();
-        let fits = |side: usize| side > 0 && side.is_multiple_of(multiple) && side <= 1 << 14;
-        if !(fits(h) && fits(w)) {
-            let expected = format!("multiples of {multiple} up to 16384");
-            let found = format!("{h} x {w}");
-            return Err(ModelError::request("unet/config.json: sample_size", expected, found));
+        let fits = |side: usize| side > 0 && side.is_multiple_of(multiple) && side <= MAX_SIDE_PX;
+        match fits(h) && fits(w) {
+            true => Ok([inputs, h, w]),
+            false => Err(invalid(format!(
+                "sample_size: expected multiples of {multiple} up to {MAX_SIDE_PX}, found {h} x {w}"
+            ))),
         }
-        Ok([inputs, h, w])
     }
 
     /// Writes everything but the weights into `folder`, which exists.
@@ -139,6 +146,20 @@ impl Model {
     }
 }
 
+/// The checkpoint of a run folder with the most steps. A checkpoint gets its name only when it is
+/// whole, so the newest one is sound even where a run died before it could say so in `latest`.
+pub fn newest_checkpoint(run: &Path) -> Option<PathBuf> {
+    let names = std::fs::read_dir(run).ok()?.flatten();
+    let newest = names
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let step: u64 = name.strip_prefix("checkpoint-")?.parse().ok()?;
+            entry.path().join("unet/config.json").is_file().then(|| (step, entry.path()))
+        })
+        .max()?;
+    Some(newest.1)
+}
+
 /// The model folder that a path means: itself, or a run folder's newest checkpoint.
 ///
 /// # Errors
@@ -148,16 +169,11 @@ pub fn resolve(path: &Path) -> Result<PathBuf, ModelError> {
     if is_model(path) {
         return Ok(path.to_path_buf());
     }
-    let latest = path.join("latest");
-    if let Ok(name) = std::fs::read_to_string(&latest) {
-        let checkpoint = path.join(name.trim());
-        // `latest` names a sibling; anything else did not come from a run.
-        if !name.contains(['/', '\\']) && is_model(&checkpoint) {
-            return Ok(checkpoint);
-        }
+    if let Some(checkpoint) = newest_checkpoint(path) {
+        return Ok(checkpoint);
     }
     let found = match path {
-        p if p.is_dir() => "a folder without unet/config.json and without a latest checkpoint",
+        p if p.is_dir() => "a folder without unet/config.json and without checkpoints",
         p if p.exists() => "a file",
         _ => "nothing",
     };
@@ -214,6 +230,13 @@ fn open_unet(folder: &Path, config: &UNetConfig, device: &Device) -> Result<UNet
     let mut tensors = BTreeMap::new();
     for tensor in map.tensors {
         let values = tensor.to_f32()?;
+        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+            return Err(ModelError::Folder {
+                path,
+                expected: format!("finite numbers in tensor \"{}\"", tensor.name),
+                found: format!("{} at index {at}", values[at]),
+            });
+        }
         tensors.insert(keys::present_name(&tensor.name), (tensor.shape, values));
     }
     let config_error = |error: sumi_networks::unet::UNetConfigError| ModelError::Config {

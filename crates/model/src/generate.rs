@@ -43,6 +43,10 @@ pub struct Generated {
     pub classes: Vec<u32>,
 }
 
+/// More would take years, or not fit a machine.
+const MAX_COUNT: usize = 1_000_000_000;
+const MAX_BATCH: usize = 1 << 16;
+
 /// Draws what a [`Request`] asks for, one batch at a call; nothing of a batch is kept.
 pub struct Generator<'a> {
     model: &'a Model,
@@ -60,9 +64,11 @@ impl<'a> Generator<'a> {
     /// that does not say how large its pictures are.
     pub fn new(model: &'a Model, plan: &'a Plan, request: Request) -> Result<Self, ModelError> {
         let dims = model.picture_dims()?;
-        for (field, found) in [("count", request.count), ("batch", request.batch)] {
-            if found == 0 {
-                return Err(ModelError::request(field, "at least 1", found));
+        for (field, found, most) in
+            [("count", request.count, MAX_COUNT), ("batch", request.batch, MAX_BATCH)]
+        {
+            if !(1..=most).contains(&found) {
+                return Err(ModelError::request(field, format!("1 to {most}"), found));
             }
         }
         if let Classes::One(class) = request.classes {

@@ -136,6 +136,13 @@ impl SchedulerConfig {
             ));
         }
         if let Some(betas) = &self.trained_betas {
+            if betas.len() != self.num_train_timesteps {
+                return Err(format!(
+                    "trained_betas: expected {} betas, as many as num_train_timesteps, found {}",
+                    self.num_train_timesteps,
+                    betas.len()
+                ));
+            }
             return Schedule::from_betas(betas.clone()).map_err(|e| e.to_string());
         }
         let Some((_, shape)) = BETA_SCHEDULES.iter().find(|(n, _)| *n == self.beta_schedule) else {
@@ -147,6 +154,41 @@ impl SchedulerConfig {
         };
         Schedule::new(*shape, self.num_train_timesteps, self.beta_start, self.beta_end)
             .map_err(|e| e.to_string())
+    }
+
+    /// Whether a model can be sampled by it.
+    ///
+    /// # Errors
+    /// A sentence with field, expected and found.
+    pub fn check(&self) -> Result<(), String> {
+        self.schedule()?;
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let range = [
+            (
+                "clip_sample_range",
+                self.clip_sample_range,
+                positive(self.clip_sample_range),
+                "a number above 0",
+            ),
+            (
+                "sample_max_value",
+                self.sample_max_value,
+                positive(self.sample_max_value),
+                "a number above 0",
+            ),
+            (
+                "dynamic_thresholding_ratio",
+                self.dynamic_thresholding_ratio,
+                (0.0..=1.0).contains(&self.dynamic_thresholding_ratio),
+                "a number from 0 to 1",
+            ),
+        ];
+        match range.into_iter().find(|(_, _, holds, _)| !holds) {
+            Some((field, found, _, expected)) => {
+                Err(format!("{field}: expected {expected}, found {found}"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The variance of ancestral sampling.

@@ -14,10 +14,8 @@ pub enum Prediction {
     #[default]
     Epsilon,
     /// The data `x_0`.
-    #[serde(alias = "sample")]
     X0,
     /// `v = alpha eps - sigma x_0` (Salimans and Ho, Progressive Distillation, Appendix D).
-    #[serde(alias = "v_prediction")]
     V,
 }
 

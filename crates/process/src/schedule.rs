@@ -11,11 +11,9 @@ pub enum BetaSchedule {
     #[default]
     Linear,
     /// `sqrt(beta)` rises evenly (latent diffusion; `scaled_linear` in diffusers).
-    #[serde(alias = "scaled_linear")]
     ScaledLinear,
     /// `alpha_bar(t) = cos^2((t/T + 0.008) / 1.008 * pi/2)`, `beta` clipped at 0.999
     /// (Improved DDPM, Eq. 17; `squaredcos_cap_v2` in diffusers). It has no end points to set.
-    #[serde(alias = "squaredcos_cap_v2")]
     Cosine,
 }
 
@@ -32,6 +30,15 @@ pub enum ScheduleError {
         name: &'static str,
         /// What was given.
         found: f64,
+    },
+    /// So many steps of such betas leave no signal that a number could hold.
+    #[error(
+        "timesteps: expected so few that some signal is left at the end, found {timesteps}, after \
+         which alpha_bar is 0; take fewer timesteps or smaller betas"
+    )]
+    NoSignal {
+        /// How many there are.
+        timesteps: usize,
     },
     /// A trained table has one beta for every timestep.
     #[error("trained_betas[{index}]: expected a number above 0 and at most 1, found {found}")]
@@ -108,14 +115,18 @@ impl Schedule {
             return Err(ScheduleError::TrainedBeta { index, found });
         }
         let mut product = 1.0;
-        let alpha_bars = betas
+        let alpha_bars: Vec<f64> = betas
             .iter()
             .map(|beta| {
                 product *= 1.0 - beta;
                 product
             })
             .collect();
-        Ok(Self { betas, alpha_bars })
+        // Below the smallest normal number nothing can be divided by it.
+        match product >= f64::MIN_POSITIVE {
+            true => Ok(Self { betas, alpha_bars }),
+            false => Err(ScheduleError::NoSignal { timesteps: betas.len() }),
+        }
     }
 
     /// `T`, how many timesteps there are.
@@ -261,5 +272,9 @@ mod tests {
             ));
         }
         assert!(Schedule::from_betas(vec![0.1, f64::NAN]).is_err());
+        assert_eq!(
+            Schedule::new(linear, 100_000, 1e-4, 0.02).unwrap_err(),
+            ScheduleError::NoSignal { timesteps: 100_000 }
+        );
     }
 }

@@ -75,7 +75,9 @@ impl Grid {
         }
         let (t_max, s_max) = (timesteps as f64, steps as f64);
         let mut picked: Vec<usize> = match spacing {
-            Spacing::Leading => (0..steps).map(|i| i * (timesteps / steps) + offset).collect(),
+            Spacing::Leading => {
+                (0..steps).map(|i| (i * (timesteps / steps)).saturating_add(offset)).collect()
+            }
             Spacing::Trailing => (1..=steps)
                 .map(|i| (i as f64 * t_max / s_max).round_ties_even() as usize - 1)
                 .collect(),

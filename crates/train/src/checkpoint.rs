@@ -35,6 +35,8 @@ pub struct State {
     pub position: Position,
     /// The seed that every random stream is derived from, together with the step.
     pub seed: u64,
+    /// The fingerprint of the training pictures, whose order the position counts in.
+    pub data: u64,
     /// The sum of the losses since the last record of the log.
     pub window_loss: f64,
     /// How many losses that are.
@@ -90,6 +92,7 @@ fn write_files(trainer: &Trainer, folder: &Path, state: &State) -> Result<(), Tr
             .collect()
     };
     let averages = renamed("", trainer.ema.averages().iter().collect());
+    check_finite(trainer.step, raw.iter().chain(&averages))?;
     write_tensors(&Model::weights_path(folder), &averages, &[])?;
     write_tensors(&folder.join("trainer/weights.safetensors"), &raw, &[])?;
     let moments = trainer.optimizer.moments();
@@ -101,6 +104,20 @@ fn write_files(trainer: &Trainer, folder: &Path, state: &State) -> Result<(), Tr
     atomic::write_bytes(&folder.join("trainer/state.json"), &state)?;
     for part in ["unet", "scheduler", "trainer", ""] {
         atomic::sync_folder(&folder.join(part))?;
+    }
+    Ok(())
+}
+
+/// A checkpoint with a NaN in it would push out the good ones.
+fn check_finite<'a>(
+    step: u64,
+    parameters: impl Iterator<Item = &'a NamedParameter>,
+) -> Result<(), TrainError> {
+    for NamedParameter { name, values, .. } in parameters {
+        let sum = sumi_kernels::sum_of_squares(values.clone()).try_into_scalar::<f32>();
+        if !sum.is_ok_and(f32::is_finite) {
+            return Err(TrainError::NotFinite { step, what: format!("weight \"{name}\"") });
+        }
     }
     Ok(())
 }
@@ -128,14 +145,22 @@ fn prune(out: &Path, latest: &str, keep: usize) -> Result<(), TrainError> {
 /// # Errors
 /// A checkpoint that is broken or belongs to another network.
 pub fn resume(trainer: &mut Trainer, out: &Path) -> Result<Option<State>, TrainError> {
-    if !out.join("latest").is_file() {
+    let Some(folder) = sumi_model::newest_checkpoint(out) else {
         return Ok(None);
-    }
-    let folder = sumi_model::resolve(out)?;
+    };
     let state_path = folder.join("trainer/state.json");
     let text = std::fs::read(&state_path).map_err(|e| io(&state_path, "open the file", e))?;
     let state: State = serde_json::from_slice(&text)
         .map_err(|error| ModelError::Config { path: state_path, message: error.to_string() })?;
+
+    if (state.seed, state.data) != (trainer.config.train.seed, trainer.pictures.fingerprint()) {
+        return Err(TrainError::Folder {
+            path: folder,
+            expected: "a checkpoint that was trained on the same pictures with the same seed"
+                .into(),
+            found: "one that was not: pictures have been added, removed or changed".into(),
+        });
+    }
 
     let layout = parameters(&trainer.unet);
     let device = trainer.device().clone().inner();
@@ -164,7 +189,10 @@ pub fn resume(trainer: &mut Trainer, out: &Path) -> Result<Option<State>, TrainE
 
     trainer.unet = with_values(trainer.unet.clone(), weights);
     trainer.optimizer = AdamW::from_moments(trainer.config.train.adamw, moments);
-    trainer.ema = Ema::new(trainer.config.train.ema_decay, averages);
+    trainer.ema = {
+        let train = &trainer.config.train;
+        Ema::new(train.ema_decay, train.ema_warmup, averages)
+    };
     trainer.loader.seek(state.position)?;
     trainer.step = state.step;
     Ok(Some(state))

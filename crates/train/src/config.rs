@@ -130,6 +130,9 @@ pub struct TrainConfig {
     pub gradient_clip: f64,
     /// Decay of the moving average of the weights.
     pub ema_decay: f64,
+    /// Whether that decay rises as `(1 + n) / (10 + n)` with the step `n` until it is reached, so
+    /// that a short run is not an average of its own beginning.
+    pub ema_warmup: bool,
     /// Decides the first weights, the order of the data and all noise.
     pub seed: u64,
     /// Steps between two records of the log.
@@ -152,6 +155,7 @@ impl Default for TrainConfig {
             adamw: AdamWConfig::default(),
             gradient_clip: 1.0,
             ema_decay: 0.9999,
+            ema_warmup: true,
             seed: 0,
             log_every: 10,
             checkpoint_every: 1000,
@@ -210,10 +214,15 @@ impl RunConfig {
             toml::from_str(text).map_err(|error| explain(&error, Some(text), name))?;
         for change in changes {
             apply(&mut table, change)?;
-            let name = format!("--set {change}");
-            Self::deserialize(table.clone()).map_err(|error| explain(&error, None, &name))?;
         }
-        let config = Self::deserialize(table).map_err(|error| explain(&error, None, "--set"))?;
+        // Together: a kind and the keys that belong to it only make sense at once.
+        let config = Self::deserialize(table).map_err(|error| {
+            let name = match changes {
+                [only] => format!("--set {only}"),
+                several => format!("--set {}", several.join(" --set ")),
+            };
+            explain(&error, None, &name)
+        })?;
         config.checked(name)
     }
 
@@ -339,9 +348,13 @@ impl RunConfig {
             ("sample.count", self.sample.count as u64),
         ];
         for (key, found) in at_least_one {
-            if found == 0 {
+            // More of anything would not fit a machine, and some of it is allocated by.
+            let most = if key == "train.steps" { u64::MAX } else { 1 << 20 };
+            if found == 0 || found > most {
+                let expected =
+                    if found == 0 { "at least 1".into() } else { format!("at most {most}") };
                 return Err(TrainError::Config(format!(
-                    "{name}: {key}: expected at least 1, found 0"
+                    "{name}: {key}: expected {expected}, found {found}"
                 )));
             }
         }
@@ -352,13 +365,13 @@ impl RunConfig {
             ("train.ema_decay", train.ema_decay, 0.0, 1.0),
             ("train.adamw.beta1", train.adamw.beta1, 0.0, 0.999_999),
             ("train.adamw.beta2", train.adamw.beta2, 0.0, 0.999_999),
-            ("train.adamw.eps", train.adamw.eps, 0.0, 1.0),
+            ("train.adamw.eps", train.adamw.eps, f64::from(f32::MIN_POSITIVE), 1.0),
             ("train.adamw.weight_decay", train.adamw.weight_decay, 0.0, 1.0),
         ];
         for (key, found, low, high) in ranges {
             if !(low..=high).contains(&found) {
                 return Err(TrainError::Config(format!(
-                    "{name}: {key}: expected a number from {low} to {high}, found {found}"
+                    "{name}: {key}: expected a number from {low:e} to {high:e}, found {found}"
                 )));
             }
         }
@@ -405,16 +418,25 @@ fn apply(table: &mut toml::Table, change: &str) -> Result<(), TrainError> {
 
 /// Says where an error is and, for an unknown key or choice, which one is nearest.
 fn explain(error: &toml::de::Error, text: Option<&str>, name: &str) -> TrainError {
+    let message = error.message();
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    // In a section that is a choice, the error's own place is the section.
+    let own_line = |text: &str| {
+        let key = quoted.first().filter(|_| message.starts_with("unknown field"))?;
+        let at = |line: &str| line.split('=').next().is_some_and(|k| k.trim() == *key);
+        text.lines().position(at).map(|line| line + 1)
+    };
     let place = match (text, error.span()) {
+        (Some(text), _) if own_line(text).is_some() => {
+            format!("{name}, line {}", own_line(text).unwrap_or_default())
+        }
         (Some(text), Some(span)) => {
             let before = &text.as_bytes()[..span.start.min(text.len())];
             format!("{name}, line {}", 1 + before.iter().filter(|&&b| b == b'\n').count())
         }
         _ => name.to_string(),
     };
-    let message = error.message();
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
     let nearest = match (unknown, quoted.as_slice()) {
         (true, [found, known @ ..]) => known
             .iter()

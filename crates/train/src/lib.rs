@@ -7,6 +7,7 @@
 pub mod checkpoint;
 mod config;
 mod error;
+mod folder;
 mod log;
 mod optimizer;
 mod run;
@@ -18,5 +19,5 @@ pub use config::{
 pub use error::TrainError;
 pub use log::Record;
 pub use optimizer::{AdamW, AdamWConfig, Ema, Moments, flat_gradients};
-pub use run::{Event, Outcome, RunOptions, run};
+pub use run::{Event, Outcome, RunOptions, Start, run};
 pub use trainer::{StepReport, Trainer};

@@ -56,7 +56,7 @@ impl Log {
         let lines = lines.map_err(|e| io(&path, "open", e))?;
         let events = match state.step {
             0 => EventWriter::create(out)?,
-            step => EventWriter::append(out, step)?,
+            step => EventWriter::append(out, step + 1)?,
         };
         Ok(Self { lines, path, events })
     }

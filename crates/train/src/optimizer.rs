@@ -132,17 +132,18 @@ pub fn flat_gradients<M: Module>(module: &M, gradients: Gradients) -> Vec<Option
 
 /// An exponential moving average of the weights, `average += (1 - decay) (weight - average)`.
 ///
-/// The decay rises as `(1 + n) / (10 + n)` with the number of updates `n` until it reaches its
-/// set value, so that a short run is not an average of its own beginning.
+/// With warm-up, the decay rises as `(1 + n) / (10 + n)` with the number of updates `n` until it
+/// reaches its set value, so that a short run is not an average of its own beginning.
 pub struct Ema {
     decay: f64,
+    warmup: bool,
     averages: Vec<Tensor<1>>,
 }
 
 impl Ema {
     /// Starts at these weights.
-    pub fn new(decay: f64, values: Vec<Tensor<1>>) -> Self {
-        Self { decay, averages: values }
+    pub fn new(decay: f64, warmup: bool, values: Vec<Tensor<1>>) -> Self {
+        Self { decay, warmup, averages: values }
     }
 
     /// The averages, in the order of the parameters.
@@ -153,7 +154,8 @@ impl Ema {
     /// Update number `n`, counted from 1.
     pub fn update(&mut self, n: u64, values: Vec<Tensor<1>>) {
         let n = n as f64;
-        let decay = self.decay.min((1.0 + n) / (10.0 + n));
+        let most = if self.warmup { (1.0 + n) / (10.0 + n) } else { 1.0 };
+        let decay = self.decay.min(most);
         let averages = std::mem::take(&mut self.averages);
         self.averages = averages
             .into_iter()

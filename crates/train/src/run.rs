@@ -1,6 +1,7 @@
 //! The training loop.
 
 use crate::checkpoint::{self, State};
+use crate::folder::RunFolder;
 use crate::log::Log;
 use crate::{Record, RunConfig, StepReport, TrainError, Trainer};
 use burn::tensor::Device;
@@ -17,10 +18,21 @@ use sumi_sampler::Moment;
 pub struct RunOptions<'a> {
     /// The run folder.
     pub out: &'a Path,
-    /// Whether to go on from its newest checkpoint.
-    pub resume: bool,
+    /// Whether there is a run to go on with.
+    pub start: Start,
     /// Asked at every step; `true` ends the run with a checkpoint.
     pub stop: &'a dyn Fn() -> bool,
+}
+
+/// Whether there is a run to go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There must not be one.
+    New,
+    /// There must be one; it goes on from its newest checkpoint.
+    Resume,
+    /// Go on with the one that is there, or start one.
+    ResumeOrNew,
 }
 
 /// What happens in a run.
@@ -70,11 +82,9 @@ pub fn run(
     observe: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
     let mut trainer = Trainer::new(config.clone(), pictures, device)?;
-    open_folder(config, options)?;
-    let state = match options.resume {
-        true => checkpoint::resume(&mut trainer, options.out)?.unwrap_or_default(),
-        false => State::default(),
-    };
+    let folder = RunFolder::open(config, options)?;
+    let state = checkpoint::resume(&mut trainer, options.out)?.unwrap_or_default();
+    folder.write_config(config)?;
     let (steps, parameters) = (config.train.steps, trainer.parameter_count());
     observe(Event::Start { step: trainer.step, steps, parameters });
     let mut clock = Clock::new(state.clone());
@@ -92,15 +102,15 @@ pub fn run(
             log.write(&record)?;
             observe(Event::Record(record));
         }
-        if due(config.sample.every)
-            && let Some(path) = draw_samples(&trainer, options, &mut log)?
-        {
-            observe(Event::Samples(&path));
-        }
         if due(config.train.checkpoint_every) {
             let path = save(&trainer, &clock, options.out, &mut log)?;
             observe(Event::Checkpoint(&path));
             last = Some((trainer.step, path));
+        }
+        if due(config.sample.every)
+            && let Some(path) = draw_samples(&trainer, options, &mut log)?
+        {
+            observe(Event::Samples(&path));
         }
     }
     let finished = trainer.step >= steps;
@@ -109,42 +119,6 @@ pub fn run(
         _ => save(&trainer, &clock, options.out, &mut log)?,
     };
     Ok(Outcome { finished, step: trainer.step, checkpoint, train_secs: clock.train_secs() })
-}
-
-/// Makes the run folder ready, or refuses one that holds another run.
-fn open_folder(config: &RunConfig, options: &RunOptions) -> Result<(), TrainError> {
-    let path = options.out.join("config.toml");
-    let refuse = |expected: &str, found: String| {
-        Err(TrainError::Folder { path: options.out.into(), expected: expected.into(), found })
-    };
-    if path.is_file() {
-        if !options.resume {
-            return refuse(
-                "a new folder",
-                "a run; add --resume to go on with it, or name another --out".into(),
-            );
-        }
-        let before = RunConfig::read(&path, &[])?;
-        if let Some(key) = different(&before, config) {
-            return refuse("the same run to resume", format!("another {key} in its config.toml"));
-        }
-    }
-    checkpoint::create_folder(&options.out.join("samples"))?;
-    Ok(atomic::write_bytes(&path, config.to_toml()?.as_bytes())?)
-}
-
-/// The first part in which two configurations are not the same run. How long it goes on and how
-/// often it reports may change.
-fn different(before: &RunConfig, now: &RunConfig) -> Option<&'static str> {
-    let parts = [
-        ("[data]", before.data != now.data),
-        ("[process]", before.process != now.process),
-        ("[network]", before.network != now.network),
-        ("train.seed", before.train.seed != now.train.seed),
-        ("train.batch_size", before.train.batch_size != now.train.batch_size),
-        ("train.adamw", before.train.adamw != now.train.adamw),
-    ];
-    parts.into_iter().find(|(_, differs)| *differs).map(|(part, _)| part)
 }
 
 /// Writes a checkpoint, the log first, so that no checkpoint is ahead of its log.
@@ -159,6 +133,7 @@ fn save(
         step: trainer.step,
         position: trainer.position(),
         seed: trainer.config.train.seed,
+        data: trainer.pictures.fingerprint(),
         train_secs: clock.train_secs(),
         ..clock.state.clone()
     };
@@ -217,12 +192,14 @@ struct Clock {
     state: State,
     started: Instant,
     window_started: Instant,
+    /// Steps since then: fewer than the window's where a run goes on in the middle of one.
+    steps_here: u64,
 }
 
 impl Clock {
     fn new(state: State) -> Self {
         let now = Instant::now();
-        Self { state, started: now, window_started: now }
+        Self { state, started: now, window_started: now, steps_here: 0 }
     }
 
     fn train_secs(&self) -> f64 {
@@ -232,6 +209,7 @@ impl Clock {
     fn add(&mut self, report: &StepReport) {
         self.state.window_loss += report.loss;
         self.state.window_steps += 1;
+        self.steps_here += 1;
     }
 
     fn record(&mut self, report: &StepReport, batch_size: usize) -> Record {
@@ -239,13 +217,14 @@ impl Clock {
         let loss = self.state.window_loss / steps;
         let secs = self.window_started.elapsed().as_secs_f64();
         self.window_started = Instant::now();
-        (self.state.window_loss, self.state.window_steps) = (0.0, 0);
+        let images = (self.steps_here * batch_size as u64) as f64;
+        (self.state.window_loss, self.state.window_steps, self.steps_here) = (0.0, 0, 0);
         Record {
             step: report.step,
             loss,
             gradient_norm: report.gradient_norm,
             learning_rate: report.learning_rate,
-            images_per_sec: steps * batch_size as f64 / secs.max(1e-9),
+            images_per_sec: images / secs.max(1e-9),
             train_secs: self.train_secs(),
         }
     }

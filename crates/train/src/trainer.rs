@@ -71,7 +71,7 @@ impl<'a> Trainer<'a> {
         let schedule = config.scheduler().schedule().map_err(TrainError::Config)?;
         Ok(Self {
             optimizer: AdamW::new(config.train.adamw, &values),
-            ema: Ema::new(config.train.ema_decay, values),
+            ema: Ema::new(config.train.ema_decay, config.train.ema_warmup, values),
             loader: Loader::new(pictures.len(), config.train.seed)?,
             step: 0,
             config,

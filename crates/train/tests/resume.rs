@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::path::Path;
 use sumi_data::Pictures;
 use sumi_formats::{NamedTensor, safetensors};
-use sumi_train::{Event, Outcome, Record, RunConfig, RunOptions, TrainError, run};
+use sumi_train::{Event, Outcome, Record, RunConfig, RunOptions, Start, TrainError, run};
 
 const CONFIG: &str = r#"
 [data]
@@ -52,7 +52,8 @@ fn go(
 ) -> Result<Outcome, TrainError> {
     let taken = Cell::new(0);
     let stop = || taken.get() >= stop_after;
-    let options = RunOptions { out, resume, stop: &stop };
+    let start = if resume { Start::Resume } else { Start::New };
+    let options = RunOptions { out, start, stop: &stop };
     run(config, &digits(), &Device::flex(), &options, &mut |event| {
         if let Event::Step(_) = event {
             taken.set(taken.get() + 1);
@@ -114,7 +115,7 @@ fn dying_without_a_word_changes_nothing() {
     let killed = tempfile::tempdir().unwrap();
     go(&config, killed.path(), false, 150).unwrap();
     std::fs::remove_dir_all(killed.path().join("checkpoint-0000150")).unwrap();
-    std::fs::write(killed.path().join("latest"), "checkpoint-0000120\n").unwrap();
+    std::fs::remove_file(killed.path().join("latest")).unwrap();
     let log = killed.path().join("log.jsonl");
     let text = std::fs::read_to_string(&log).unwrap() + "{\"step\": 15";
     std::fs::write(&log, text).unwrap();
@@ -160,29 +161,71 @@ fn old_checkpoints_go_only_when_they_are_surplus() {
 fn a_folder_with_another_run_is_refused() {
     let out = tempfile::tempdir().unwrap();
     let short = ["train.steps=2"];
+    let refusal = |changes: &[&str], resume| {
+        go(&config(changes), out.path(), resume, u64::MAX).unwrap_err().to_string()
+    };
+    assert!(refusal(&short, true).contains("expected a run to resume, found none"));
     go(&config(&short), out.path(), false, u64::MAX).unwrap();
-    let error = go(&config(&short), out.path(), false, u64::MAX).unwrap_err().to_string();
-    assert!(error.contains("add --resume"), "{error}");
-    let other = config(&["train.steps=2", "train.seed=1"]);
-    let error = go(&other, out.path(), true, u64::MAX).unwrap_err().to_string();
-    assert!(error.contains("another train.seed"), "{error}");
+    assert!(refusal(&short, false).contains("add --resume"));
+    for (change, named) in [
+        ("train.seed=1", "another train.seed"),
+        ("train.steps=3", "another train.steps, which shapes its learning rate"),
+        ("train.learning_rate=0.1", "another [train]"),
+        ("process.timesteps=10", "another [process]"),
+    ] {
+        let refusal = refusal(&["train.steps=2", change], true);
+        assert!(refusal.contains(named), "{change}: {refusal}");
+    }
+    // Also without its configuration it is somebody's run.
+    std::fs::remove_file(out.path().join("config.toml")).unwrap();
+    assert!(refusal(&short, false).contains("log.jsonl of a run"));
+    std::fs::remove_file(out.path().join("log.jsonl")).unwrap();
+    std::fs::remove_file(out.path().join("latest")).unwrap();
+    assert!(refusal(&short, false).contains("checkpoint-0000002 of a run"));
+}
+
+#[test]
+fn a_run_in_use_and_pictures_that_changed_are_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let config = config(&["train.schedule=constant", "train.steps=2"]);
+    let nested = || {
+        let again = go(&config, out.path(), true, u64::MAX);
+        again.unwrap_err().to_string()
+    };
+    let said = std::cell::RefCell::new(String::new());
+    let pictures = digits();
+    let stop = || {
+        *said.borrow_mut() = nested();
+        false
+    };
+    let options = RunOptions { out: out.path(), start: Start::New, stop: &stop };
+    run(&config, &pictures, &Device::flex(), &options, &mut |_| {}).unwrap();
+    assert!(said.borrow().contains("no other process trains in"), "{}", said.borrow());
+
+    let fewer = pictures.subset(&(0..100).collect::<Vec<_>>());
+    let options = RunOptions { out: out.path(), start: Start::Resume, stop: &|| false };
+    let error = run(&config, &fewer, &Device::flex(), &options, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("pictures have been added"), "{error}");
 }
 
 #[test]
 fn a_broken_checkpoint_is_an_error_that_names_it() {
     let out = tempfile::tempdir().unwrap();
-    let outcome = go(&config(&["train.steps=2"]), out.path(), false, u64::MAX).unwrap();
+    let changes = ["train.schedule=constant", "train.steps=2"];
+    let outcome = go(&config(&changes), out.path(), false, u64::MAX).unwrap();
     let weights = outcome.checkpoint.join("trainer/weights.safetensors");
     let bytes = std::fs::read(&weights).unwrap();
     std::fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
-    let error = go(&config(&["train.steps=4"]), out.path(), true, u64::MAX).unwrap_err();
+    let changes = ["train.schedule=constant", "train.steps=4"];
+    let error = go(&config(&changes), out.path(), true, u64::MAX).unwrap_err();
     assert!(error.to_string().contains("weights.safetensors"), "{error}");
 }
 
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint() {
     let out = tempfile::tempdir().unwrap();
-    let outcome = go(&config(&["train.steps=2"]), out.path(), false, u64::MAX).unwrap();
+    let changes = ["train.schedule=constant", "train.steps=2"];
+    let outcome = go(&config(&changes), out.path(), false, u64::MAX).unwrap();
     let path = outcome.checkpoint.join("trainer/weights.safetensors");
     let mut map = safetensors::read(&path).unwrap();
     let mut values = map.tensors[0].to_f32().unwrap();
@@ -190,7 +233,8 @@ fn a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint() {
     map.tensors[0] = NamedTensor::from_f32(&map.tensors[0].name, &map.tensors[0].shape, &values);
     safetensors::write(&path, &map).unwrap();
 
-    let error = go(&config(&["train.steps=9"]), out.path(), true, u64::MAX).unwrap_err();
+    let changes = ["train.schedule=constant", "train.steps=9"];
+    let error = go(&config(&changes), out.path(), true, u64::MAX).unwrap_err();
     assert!(error.to_string().starts_with("step 3: the loss is not finite"), "{error}");
     assert_eq!(std::fs::read_to_string(out.path().join("latest")).unwrap(), "checkpoint-0000002\n");
     sumi_model::Model::open(out.path(), &Device::flex()).unwrap();

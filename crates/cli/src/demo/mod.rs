@@ -7,6 +7,7 @@ mod report;
 use crate::args::DemoArgs;
 use crate::device;
 use crate::error::CliError;
+use crate::output::{data, talk};
 use crate::sample::{Drawn, Outputs, draw};
 use crate::signals::Stop;
 use crate::train::Watch;
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::time::Instant;
 use sumi_data::Pictures;
 use sumi_model::{Classes, Model, Plan, Request, SamplerChoice, SamplerKind};
-use sumi_train::{Outcome, RunConfig, RunOptions};
+use sumi_train::{Outcome, RunConfig, RunOptions, Start};
 
 const PRESET: &str = include_str!("../../../../presets/digits.toml");
 /// Samples of each kind, and how many are drawn at a time.
@@ -48,14 +49,14 @@ pub fn run(args: &DemoArgs) -> Result<(), CliError> {
     let config = RunConfig::parse(PRESET, "presets/digits.toml", &changes)?;
     let device = device::open(args.device)?;
     let (training, held_out) = sumi_data::load_split(&config.data)?;
-    eprintln!(
+    talk(format_args!(
         "{} handwritten digits of {} x {} px to learn from, {} held out; everything goes to {}",
         training.len(),
         training.height_px,
         training.width_px,
         held_out.len(),
         args.out.display()
-    );
+    ));
     let stop = Stop::listen()?;
     let Some(outcome) = train(&config, &training, &device, &args.out, &stop)? else {
         return Ok(());
@@ -70,8 +71,7 @@ pub fn run(args: &DemoArgs) -> Result<(), CliError> {
     let results = Results { config, parameters, outcome, ddim, ddpm, measures, ancestral };
     pictures::write(&results, &training, &args.out)?;
     report::write(&results, &training, &args.out)?;
-    conclude(&results, &args.out);
-    Ok(())
+    conclude(&results, &args.out)
 }
 
 /// Trains in `out/run`, going on where an earlier demo stopped; `None` where this one was stopped.
@@ -84,7 +84,7 @@ fn train(
 ) -> Result<Option<Outcome>, CliError> {
     let requested = || stop.requested();
     let run = out.join("run");
-    let options = RunOptions { out: &run, resume: true, stop: &requested };
+    let options = RunOptions { out: &run, start: Start::ResumeOrNew, stop: &requested };
     let mut watch = Watch::new(config.train.batch_size, false);
     let outcome = sumi_train::run(config, training, device, &options, &mut |event| {
         watch.see(event);
@@ -92,7 +92,10 @@ fn train(
     watch.done();
     let outcome = outcome?;
     if !outcome.finished {
-        eprintln!("stopped after step {}; the same command goes on from there", outcome.step);
+        talk(format_args!(
+            "stopped after step {}; the same command goes on from there",
+            outcome.step
+        ));
         return Ok(None);
     }
     Ok(Some(outcome))
@@ -132,10 +135,10 @@ fn sample(
     Ok(Timed { drawn, steps: plan.grid.len(), secs })
 }
 
-fn conclude(results: &Results, out: &Path) {
+fn conclude(results: &Results, out: &Path) -> Result<(), CliError> {
     let measures = &results.measures;
     let out = out.display();
-    eprintln!(
+    talk(format_args!(
         "trained {:.0} s, drew {DDIM_COUNT} samples in {:.1} s (DDIM, {} steps) and {DDPM_COUNT} in \
          {:.1} s (ancestral, {} steps)",
         results.outcome.train_secs,
@@ -143,19 +146,20 @@ fn conclude(results: &Results, out: &Path) {
         results.ddim.steps,
         results.ddpm.secs,
         results.ddpm.steps
-    );
-    eprintln!(
+    ));
+    talk(format_args!(
         "{:.1} % of the samples read as their class by their nearest real digit (real held-out \
          digits: {:.1} %)\nFrechet distance to held-out digits: {:.2} times that of the training digits",
         100.0 * measures.recognised,
         100.0 * measures.recognised_held_out,
         measures.frechet_ratio()
-    );
-    println!("{out}/report.html");
-    eprintln!(
+    ));
+    data(format_args!("{out}/report.html"))?;
+    talk(format_args!(
         "look at {out}/report.html, {out}/grid.png and {out}/film.gif; then try\n  \
          sumi sample {out}/model --class 7 --grid sevens.png\n  \
          sumi sample {out}/model --sampler ddim --steps 10 --gif film.gif\n  \
          sumi inspect {out}/model"
-    );
+    ));
+    Ok(())
 }

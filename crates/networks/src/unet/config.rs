@@ -236,7 +236,6 @@ impl UNetConfig {
         for (field, found) in [
             ("in_channels", self.in_channels),
             ("out_channels", self.out_channels),
-            ("layers_per_block", self.layers_per_block),
             ("norm_num_groups", self.norm_num_groups),
             ("attn_norm_num_groups", self.attn_norm_num_groups.unwrap_or(1)),
             ("attention_head_dim", self.attention_head_dim.unwrap_or(1)),
@@ -257,6 +256,13 @@ impl UNetConfig {
             let expected = format!("a divisor of each of {attended:?}, the levels with attention");
             expect(fits, "attention_head_dim", expected, head_dim)?;
         }
+        let blocks = self.layers_per_block;
+        expect((1..=64).contains(&blocks), "layers_per_block", "1 to 64", blocks)?;
+        let eps = self.norm_eps;
+        expect(eps.is_finite() && eps >= 0.0, "norm_eps", "a number from 0", eps)?;
+        let half = (channels[0] / 2) as f64;
+        let expected = format!("below {half}, half the first of block_out_channels");
+        expect(self.freq_shift < half, "freq_shift", expected, self.freq_shift)?;
         expect((0.0..1.0).contains(&self.dropout), "dropout", "0 up to below 1", self.dropout)?;
         let mid = self.mid_block_scale_factor;
         expect(mid.is_finite() && mid != 0.0, "mid_block_scale_factor", "a number but 0", mid)?;
