@@ -73,6 +73,9 @@ pub enum PictureError {
         /// What the bytes begin with.
         found: String,
     },
+    /// A file that cannot be written.
+    #[error(transparent)]
+    File(#[from] sumi_formats::FormatError),
     /// The encoder refused.
     #[error("cannot encode a {format}: {reason}")]
     Encode {

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use gif::{Encoder, Frame, Repeat};
 
-use crate::{Picture, PictureError, error::within, file::write_whole, grid::same_size};
+use crate::{Picture, PictureError, error::within, grid::same_size};
+use sumi_formats::atomic;
 
 /// Writes a GIF that loops for ever, each frame for `frame_ms` and the last for `last_frame_ms`.
 ///
@@ -20,7 +21,7 @@ pub fn gif(
     last_frame_ms: u32,
     path: impl AsRef<Path>,
 ) -> Result<(), PictureError> {
-    write_whole(path.as_ref(), &encode(frames, frame_ms, last_frame_ms)?)
+    Ok(atomic::write_bytes(path.as_ref(), &encode(frames, frame_ms, last_frame_ms)?)?)
 }
 
 fn encode(frames: &[Picture], frame_ms: u32, last_ms: u32) -> Result<Vec<u8>, PictureError> {

@@ -5,7 +5,6 @@
 //! written under a temporary name and renamed, so a reader never meets half of one.
 
 mod error;
-mod file;
 mod film;
 mod grid;
 mod picture;

@@ -7,7 +7,8 @@ use image::{
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
 
-use crate::{PictureError, error::within, file::write_whole};
+use crate::{PictureError, error::within};
+use sumi_formats::atomic;
 
 /// An 8-bit picture, grey (1 channel) or RGB (3), row-major with the channel last (HWC).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +105,7 @@ impl Picture {
     /// # Errors
     /// [`PictureError::Io`], or [`PictureError::Encode`] when the public fields contradict each other.
     pub fn write_png(&self, path: impl AsRef<Path>) -> Result<(), PictureError> {
-        write_whole(path.as_ref(), &self.encode_png()?)
+        Ok(atomic::write_bytes(path.as_ref(), &self.encode_png()?)?)
     }
 
     /// The bytes of a PNG file.

@@ -4,7 +4,8 @@ use std::{fmt::Write as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-use crate::{Picture, PictureError, file::write_whole};
+use crate::{Picture, PictureError};
+use sumi_formats::atomic;
 
 /// A page: a title, a lead paragraph, sections.
 ///
@@ -89,7 +90,7 @@ impl Page {
     /// # Errors
     /// [`PictureError::Io`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), PictureError> {
-        write_whole(path.as_ref(), self.render().as_bytes())
+        Ok(atomic::write_bytes(path.as_ref(), self.render().as_bytes())?)
     }
 }
 

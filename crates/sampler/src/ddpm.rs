@@ -6,7 +6,9 @@ use sumi_process::{Posterior, ReverseVariance};
 /// DDPM's ancestral sampler (Ho, Jain and Abbeel, Denoising Diffusion Probabilistic Models,
 /// Algorithm 2): each step draws from `q(x_s | x_t, x_0)` with the denoiser's estimate for `x_0`.
 ///
-/// A step that ends without noise draws none.
+/// A step that ends without noise draws none. Here diffusers differs: it asks whether the last
+/// timestep is 0, so that with "trailing" spacing or an offset and the large variance its pictures
+/// keep the noise of that step.
 ///
 /// # Errors
 /// The denoiser's, or the observer's wish to stop.
