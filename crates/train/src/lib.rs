@@ -11,6 +11,7 @@ mod folder;
 mod log;
 mod optimizer;
 mod run;
+mod settings;
 mod trainer;
 
 pub use config::{
