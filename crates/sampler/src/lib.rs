@@ -7,7 +7,8 @@
 //! `Vec<f64>` too, where it is held against exact answers.
 //!
 //! To add a sampler: one file with one function on one screen, one variant in [`Sampler`]. The
-//! conformance suite in `tests/conformance.rs` runs over [`Sampler::all`].
+//! conformance suite in `tests/conformance.rs` runs over [`Sampler::all`]. `docs/add-a-sampler.md` has
+//! the whole way, to its name on the command line.
 
 mod ddim;
 mod ddpm;
