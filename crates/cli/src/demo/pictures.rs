@@ -123,7 +123,9 @@ fn loss_curve(results: &Results, log: &Path) -> Result<Picture, CliError> {
         .collect();
     let smooth = (0..points.len())
         .map(|i| {
-            let window = &points[i.saturating_sub(SMOOTH)..(i + SMOOTH + 1).min(points.len())];
+            // As far to the left as to the right, so that the ends are not pulled aside.
+            let reach = SMOOTH.min(i).min(points.len() - 1 - i);
+            let window = &points[i - reach..=i + reach];
             let mean = window.iter().map(|p| p.1).sum::<f64>() / window.len() as f64;
             (points[i].0, mean)
         })
