@@ -1,21 +1,27 @@
-//! Scaled dot-product attention and its gradients, one head at a time.
+//! Scaled dot-product attention and its gradients, a block of queries at a time: no more than the
+//! scores of a block are ever held (Dao et al. 2022, FlashAttention, keeps less still; here a
+//! block's scores fit into the cache). The backward pass computes the weights anew from each
+//! row's largest score and sum.
 
 use std::ops::Range;
 
 use crate::{
     buffer::{Output, Scratch, SharedMut, parallel, transpose},
-    gemm::{Product, Strided, columns, multiply},
-    linear::{Matrix, Right},
+    gemm::{self, Product, Turned, columns, multiply, multiply_turned},
     simd::{Isa, Kernel, Simd},
 };
 
-/// Queries that one task takes at most.
-const QUERIES: usize = 128;
+/// Queries to a block.
+const BLOCK: usize = 64;
+/// Columns to a panel.
+const PANEL: usize = 32;
+/// Keys whose values pass by together.
+const DEPTH: usize = 256;
 
 /// The shape of an attention.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
-    /// Samples times heads.
+    pub(crate) samples: usize,
     pub(crate) heads: usize,
     pub(crate) queries: usize,
     pub(crate) keys: usize,
@@ -24,76 +30,201 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Of `q` [N, H, T, D], `k` and `v` [N, H, S, D].
+    /// Of `q` `[N, T, H, D]`, `k` and `v` `[N, S, H, D]`.
     pub(crate) fn new(q: [usize; 4], k: [usize; 4], v: [usize; 4]) -> Self {
-        let fits = k == v && (q[0], q[1], q[3]) == (k[0], k[1], k[3]);
+        let fits = k == v && (q[0], q[2], q[3]) == (k[0], k[2], k[3]);
         assert!(fits, "attention: queries {q:?} do not fit keys {k:?} and values {v:?}");
-        Self { heads: q[0] * q[1], queries: q[2], keys: k[2], width: q[3] }
+        Self { samples: q[0], heads: q[2], queries: q[1], keys: k[1], width: q[3] }
     }
 
     fn scale(&self) -> f32 {
         (self.width as f64).powf(-0.5) as f32
     }
 
-    /// Of one head's queries, of its keys, and of its weights.
-    fn sizes(&self) -> [usize; 3] {
-        [self.queries * self.width, self.keys * self.width, self.queries * self.keys]
+    /// Numbers from one token to the next.
+    fn token(&self) -> usize {
+        self.heads * self.width
+    }
+
+    /// Where the tokens of a head of a sample begin, of `tokens` to a sample.
+    fn head(&self, head: usize, tokens: usize) -> usize {
+        (head / self.heads * tokens * self.heads + head % self.heads) * self.width
     }
 
     fn check(&self, q: &[f32], k: &[f32], v: &[f32]) {
-        let [query, key, _] = self.sizes().map(|size| size * self.heads);
-        assert!(q.len() == query && k.len() == key && v.len() == key);
+        let each = self.samples * self.token();
+        assert!(q.len() == each * self.queries);
+        assert!(k.len() == each * self.keys && v.len() == k.len());
+    }
+
+    /// Keys, or numbers to a key, in whole panels.
+    fn padded(&self) -> (usize, usize) {
+        (self.keys.next_multiple_of(PANEL), self.width.next_multiple_of(PANEL))
     }
 }
 
-/// `to = left right` for one head, where `left` has `rows` rows.
-///
-/// # Safety
-/// `to` has room for the result, and no other thread touches it.
-#[inline(always)]
-unsafe fn matmul<S: Simd>(left: &[f32], rows: usize, right: &mut Right, to: *mut f32) {
-    assert_eq!(left.len(), rows * right.rows);
-    let left: Vec<_> = (0..rows).map(|row| left.as_ptr().wrapping_add(row * right.rows)).collect();
-    let mut list = Vec::new();
-    columns::<S>(&mut list, right.pointer().at(0), to, right.columns);
-    let product = Product::new(Strided(right.stride), right.rows, right.columns);
-    // SAFETY: the rows were counted, the right-hand side is padded, the rest is promised.
-    unsafe { multiply::<S, _>(&left, &list, &product) };
+/// What a matrix of tokens is as the right-hand side of a product.
+#[derive(Clone, Copy)]
+enum Side {
+    /// `[tokens, width]`, in panels of `PANEL` columns.
+    Plain,
+    /// Its transpose, `[width, tokens]`.
+    Turned,
 }
 
-/// Turns scores into weights in place: `softmax(scale scores)`, row by row.
+/// Lays one head's tokens out in panels filled up with zeros.
 ///
 /// # Safety
-/// `scores` holds `rows` rows of `width`.
+/// `from` holds `tokens` rows of `width` that are `stride` apart; `to` has room for the panels.
 #[inline(always)]
-unsafe fn softmax<S: Simd>(scores: *mut f32, rows: usize, width: usize, scale: f32) {
-    for row in 0..rows {
-        let scores = scores.wrapping_add(row * width);
-        let steps = || (0..width).step_by(S::LANES).map(|at| (scores.wrapping_add(at), width - at));
-        // SAFETY: the masks end with the row.
+unsafe fn pack<S: Simd>(
+    from: *const f32,
+    [tokens, width, stride]: [usize; 3],
+    side: Side,
+    to: *mut f32,
+) {
+    let (rows, all) = match side {
+        Side::Plain => (tokens, width),
+        Side::Turned => (width, tokens),
+    };
+    for first in (0..all).step_by(PANEL) {
+        let count = PANEL.min(all - first);
+        // SAFETY: the caller's promise.
         unsafe {
-            let mut top = f32::NEG_INFINITY;
-            for at in 0..width {
-                let score = *scores.add(at);
-                top = if score > top { score } else { top };
+            let to = to.add(first * rows);
+            if count < PANEL {
+                std::slice::from_raw_parts_mut(to, rows * PANEL).fill(0.0);
             }
-            let (scale, top) = (S::splat(scale), S::splat(top));
-            let mut sum = S::splat(0.0);
-            for (at, left) in steps() {
-                let v = S::mul(S::sub(S::load_first(at, left), top), scale);
-                let v = S::keep_first(S::exp(v), left);
-                sum = S::add(sum, v);
-                S::store_first(at, left, v);
-            }
-            let factor = S::splat(1.0 / S::sum(sum));
-            for (at, left) in steps() {
-                S::store_first(at, left, S::mul(S::load_first(at, left), factor));
+            match side {
+                Side::Plain => {
+                    for row in 0..rows {
+                        let from = from.add(row * stride + first);
+                        from.copy_to_nonoverlapping(to.add(row * PANEL), count);
+                    }
+                }
+                Side::Turned => {
+                    let from = (from.add(first * stride), stride);
+                    transpose::<S>(from, count, rows, (to, PANEL));
+                }
             }
         }
     }
 }
 
-/// The attended values, and the weights that [`backward`] wants.
+/// `to = left right` for `rows` rows on the left, where the right-hand side is `[depth, width]` in
+/// panels.
+///
+/// # Safety
+/// The operands are that large, and no other thread touches the result.
+#[inline(always)]
+unsafe fn matmul<S: Simd>(
+    (left, left_stride): (*const f32, usize),
+    rows: usize,
+    right: *const f32,
+    [depth, width]: [usize; 2],
+    (to, stride): (*mut f32, usize),
+) {
+    let (mut list, mut pointers) = (Vec::new(), Vec::with_capacity(rows));
+    for first in (0..depth).step_by(DEPTH) {
+        pointers.clear();
+        pointers.extend((0..rows).map(|row| left.wrapping_add(row * left_stride + first)));
+        for panel in (0..width).step_by(PANEL) {
+            list.clear();
+            let right = right.wrapping_add(panel * depth + first * PANEL);
+            columns::<S>(&mut list, right, to.wrapping_add(panel), PANEL.min(width - panel));
+            let product = Product::new(PANEL, DEPTH.min(depth - first), stride);
+            // SAFETY: the caller's promise.
+            unsafe { multiply::<S>(&pointers, &list, &Product { resume: first > 0, ..product }) };
+        }
+    }
+}
+
+/// The panels of all heads' keys or values, `len` numbers to a head.
+struct Panels<'a> {
+    shape: &'a Shape,
+    tokens: &'a [f32],
+    side: Side,
+    heads: Range<usize>,
+    to: SharedMut,
+    len: usize,
+}
+
+impl Kernel for Panels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let s = self.shape;
+        for head in self.heads {
+            // SAFETY: the tokens of this head, and its own panels.
+            unsafe {
+                let from = self.tokens.as_ptr().add(s.head(head, s.keys));
+                let to = self.to.at(head * self.len);
+                pack::<S>(from, [s.keys, s.width, s.token()], self.side, to);
+            }
+        }
+    }
+}
+
+/// Panels of all heads, packed by all threads.
+fn panels(isa: Isa, shape: &Shape, tokens: &[f32], side: Side) -> (Scratch, usize) {
+    let (keys, width) = shape.padded();
+    let len = match side {
+        Side::Plain => shape.keys * width,
+        Side::Turned => shape.width * keys,
+    };
+    let all = shape.samples * shape.heads;
+    let mut packed = Scratch::take(all * len);
+    let to = SharedMut::new(packed.slice());
+    parallel(all, (1 << 14) / len.max(1) + 1, |heads| {
+        isa.run(Panels { shape, tokens, side, heads, to, len });
+    });
+    (packed, len)
+}
+
+/// Turns scores into `exp(scale (score - top))` in place, row by row, and notes each row's top and
+/// the reciprocal of its sum.
+///
+/// # Safety
+/// `scores` holds `rows` rows of `width`, `notes` has room for two numbers to a row.
+#[inline(always)]
+unsafe fn exponents<S: Simd>(
+    scores: *mut f32,
+    [rows, width]: [usize; 2],
+    scale: f32,
+    notes: *mut f32,
+) {
+    for row in 0..rows {
+        let scores = scores.wrapping_add(row * width);
+        let steps = || (0..width).step_by(S::LANES).map(|at| (scores.wrapping_add(at), width - at));
+        // SAFETY: the masks end with the row.
+        unsafe {
+            let mut tops = S::splat(f32::NEG_INFINITY);
+            let whole = width / S::LANES * S::LANES;
+            for at in (0..whole).step_by(S::LANES) {
+                tops = S::max(tops, S::load(scores.add(at)));
+            }
+            let mut lanes = [f32::NEG_INFINITY; 16];
+            S::store(lanes.as_mut_ptr(), tops);
+            let rest = std::slice::from_raw_parts(scores.add(whole), width - whole);
+            let larger = |a: f32, &b: &f32| if b > a { b } else { a };
+            let top = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, larger);
+            let (factor, centre) = (S::splat(scale), S::splat(top));
+            let mut sum = S::splat(0.0);
+            for (at, left) in steps() {
+                let v = S::mul(S::sub(S::load_first(at, left), centre), factor);
+                let v = S::keep_first(S::exp(v), left);
+                sum = S::add(sum, v);
+                S::store_first(at, left, v);
+            }
+            *notes.add(2 * row) = top;
+            *notes.add(2 * row + 1) = 1.0 / S::sum(sum);
+        }
+    }
+}
+
+/// The attended values, and for each head and query the top score and the reciprocal of the sum of
+/// the exponents, which [`backward`] wants.
 pub(crate) fn forward(
     isa: Isa,
     shape: &Shape,
@@ -102,31 +233,39 @@ pub(crate) fn forward(
     v: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
     shape.check(q, k, v);
+    let heads = shape.samples * shape.heads;
     let mut y = Output::new(q.len());
-    let mut weights = Output::new(shape.heads * shape.queries * shape.keys);
-    let (y_to, weights_to) = (y.pointer(), weights.pointer());
-    let parts = shape.queries.div_ceil(QUERIES);
-    parallel(shape.heads * parts, 1, |tasks| {
-        for task in tasks {
-            let first = task % parts * QUERIES;
-            let part = first..(first + QUERIES).min(shape.queries);
-            let head = task / parts;
-            isa.run(Forward { shape, q, k, v, head, part, y: y_to, weights: weights_to });
-        }
+    let mut notes = Output::new(2 * heads * shape.queries);
+    let (mut k, k_len) = panels(isa, shape, k, Side::Turned);
+    let (mut v, v_len) = panels(isa, shape, v, Side::Plain);
+    let [k, v] = [&mut k, &mut v].map(|s| SharedMut::new(s.slice()));
+    let (y_to, notes_to) = (y.pointer(), notes.pointer());
+    let parts = shape.queries.div_ceil(BLOCK);
+    let work = BLOCK.min(shape.queries) * shape.keys * shape.width;
+    parallel(heads * parts, (1 << 18) / work.max(1) + 1, |tasks| {
+        isa.run(Forward {
+            shape,
+            tasks,
+            q,
+            k: (k, k_len),
+            v: (v, v_len),
+            y: y_to,
+            notes: notes_to,
+        });
     });
     // SAFETY: the tasks cover both, and each was written whole.
-    unsafe { (y.finish(), weights.finish()) }
+    unsafe { (y.finish(), notes.finish()) }
 }
 
+/// Task `i` is a block of queries of head `i / blocks`.
 struct Forward<'a> {
     shape: &'a Shape,
+    tasks: Range<usize>,
     q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
-    head: usize,
-    part: Range<usize>,
+    k: (SharedMut, usize),
+    v: (SharedMut, usize),
     y: SharedMut,
-    weights: SharedMut,
+    notes: SharedMut,
 }
 
 impl Kernel for Forward<'_> {
@@ -135,46 +274,118 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Shape { queries, keys, width, .. } = *self.shape;
-        let [query, key, score] = self.shape.sizes();
-        let keys_part = self.head * key..(self.head + 1) * key;
-        let mut k = Right::new::<S>(Matrix::new(&self.k[keys_part.clone()], keys, width), true);
-        let mut v = Right::new::<S>(Matrix::new(&self.v[keys_part], keys, width), false);
-        let (first, rows) = (self.part.start, self.part.len());
-        let from = self.head * query + first * width;
-        let q = &self.q[from..from + rows * width];
-        let weights = self.weights.at(self.head * score + first * keys);
-        debug_assert!(self.part.end <= queries);
-        // SAFETY: this task's own rows of the weights and of the result.
-        unsafe {
-            matmul::<S>(q, rows, &mut k, weights);
-            softmax::<S>(weights, rows, keys, self.shape.scale());
-            let weights = std::slice::from_raw_parts(weights, rows * keys);
-            matmul::<S>(weights, rows, &mut v, self.y.at(from));
+        let (token, parts) = (self.shape.token(), queries.div_ceil(BLOCK));
+        let mut scores = Scratch::take(BLOCK * keys);
+        for task in self.tasks {
+            let (head, first) = (task / parts, task % parts * BLOCK);
+            let rows = BLOCK.min(queries - first);
+            let at = self.shape.head(head, queries) + first * token;
+            // SAFETY: this task's own rows of the result and of the notes.
+            unsafe {
+                let q = (self.q.as_ptr().add(at), token);
+                let k = self.k.0.at(head * self.k.1);
+                let v = self.v.0.at(head * self.v.1);
+                let notes = self.notes.at(2 * (head * queries + first));
+                let y = (self.y.at(at), token);
+                matmul::<S>(q, rows, k, [width, keys], (scores.pointer(), keys));
+                exponents::<S>(scores.pointer(), [rows, keys], self.shape.scale(), notes);
+                let weights = (scores.pointer().cast_const(), keys);
+                matmul::<S>(weights, rows, v, [keys, width], y);
+                for row in 0..rows {
+                    let factor = S::splat(*notes.add(2 * row + 1));
+                    for at in (0..width).step_by(S::LANES) {
+                        let (to, left) = (y.0.add(row * token + at), width - at);
+                        S::store_first(to, left, S::mul(S::load_first(to, left), factor));
+                    }
+                }
+            }
         }
     }
 }
 
-/// The gradients of `q`, `k` and `v`, given these, the weights and the gradient of the result.
+/// The gradients of `q`, `k` and `v`, given these, the forward pass's notes and the gradient of the
+/// result.
 pub(crate) fn backward(isa: Isa, shape: &Shape, operands: [&[f32]; 5]) -> [Vec<f32>; 3] {
-    let [q, k, v, weights, dy] = operands;
+    let [q, k, v, notes, dy] = operands;
     shape.check(q, k, v);
-    assert!(dy.len() == q.len() && weights.len() == shape.heads * shape.queries * shape.keys);
-    let mut results = [q.len(), k.len(), v.len()].map(Output::new);
-    let to = results.each_mut().map(Output::pointer);
-    parallel(shape.heads, 1, |heads| {
+    let heads = shape.samples * shape.heads;
+    assert!(dy.len() == q.len() && notes.len() == 2 * heads * shape.queries);
+    // Long sequences are split into at most four spans of queries, whatever the threads.
+    let span = (shape.queries.div_ceil(4)).next_multiple_of(BLOCK).max(4 * BLOCK);
+    let spans = shape.queries.div_ceil(span);
+    let (_, width) = shape.padded();
+    let part = shape.keys.next_multiple_of(gemm::PANEL) * width;
+    let mut dq = Output::new(q.len());
+    let mut sums = Scratch::take(heads * spans * 2 * part);
+    let (dq_to, sums_to) = (dq.pointer(), SharedMut::new(sums.slice()));
+    let packed = [(k, Side::Turned), (k, Side::Plain), (v, Side::Turned)];
+    let mut packed = packed.map(|(tokens, side)| panels(isa, shape, tokens, side));
+    let packed = packed.each_mut().map(|(s, len)| (SharedMut::new(s.slice()), *len));
+    parallel(heads * spans, 1, |tasks| {
+        for task in tasks {
+            let (head, first) = (task / spans, task % spans * span);
+            isa.run(Backward {
+                shape,
+                head,
+                queries: first..(first + span).min(shape.queries),
+                operands: [q, notes, dy],
+                packed,
+                dq: dq_to,
+                sums: [0, 1].map(|i| sums_to.from((2 * task + i) * part)),
+            });
+        }
+    });
+    let [mut dk, mut dv] = [Output::new(k.len()), Output::new(k.len())];
+    let to = [dk.pointer(), dv.pointer()];
+    parallel(heads, 1, |heads| {
         for head in heads {
-            isa.run(Backward { shape, operands, head, to });
+            for (which, to) in to.into_iter().enumerate() {
+                let from = sums_to.from((2 * head * spans + which) * part);
+                // SAFETY: the sums of this head's spans, and its own part of the result.
+                unsafe { add_up(shape, head, from, [spans, 2 * part, width], to) };
+            }
         }
     });
     // SAFETY: the heads cover all three, and each was written whole.
-    results.map(|result| unsafe { result.finish() })
+    unsafe { [dq.finish(), dk.finish(), dv.finish()] }
 }
 
+/// Writes the sum of the spans' parts of a gradient of one head's keys or values.
+///
+/// # Safety
+/// `from` holds `spans` parts that are `pitch` apart, with rows of `stride`.
+unsafe fn add_up(
+    shape: &Shape,
+    head: usize,
+    from: SharedMut,
+    [spans, pitch, stride]: [usize; 3],
+    to: SharedMut,
+) {
+    let to = to.from(shape.head(head, shape.keys));
+    for key in 0..shape.keys {
+        for at in 0..shape.width {
+            let place = |i: usize| from.at(i * pitch + key * stride + at);
+            // SAFETY: the caller's promise.
+            unsafe {
+                *to.at(key * shape.token() + at) =
+                    (1..spans).fold(*place(0), |sum, i| sum + *place(i));
+            }
+        }
+    }
+}
+
+/// One span of one head's queries.
 struct Backward<'a> {
     shape: &'a Shape,
-    operands: [&'a [f32]; 5],
     head: usize,
-    to: [SharedMut; 3],
+    queries: Range<usize>,
+    /// `q`, the notes, the gradient of the result.
+    operands: [&'a [f32]; 3],
+    /// The keys, transposed and plain, and the values, transposed, with the length of a head's.
+    packed: [(SharedMut, usize); 3],
+    dq: SharedMut,
+    /// The span's part of the gradients of keys and values, in rows of whole panels.
+    sums: [SharedMut; 2],
 }
 
 impl Kernel for Backward<'_> {
@@ -183,49 +394,111 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Shape { queries, keys, width, .. } = *self.shape;
-        let [query, key, score] = self.shape.sizes();
-        let sizes = [query, key, key, score, query];
-        let part = |i: usize| &self.operands[i][self.head * sizes[i]..(self.head + 1) * sizes[i]];
-        let [q, k, v, weights, dy] = std::array::from_fn(part);
-        let [dq, dk, dv] = [0, 1, 2].map(|i| self.to[i].at(self.head * sizes[i]));
-        let right = |data, rows, turn| Right::new::<S>(Matrix::new(data, rows, width), turn);
-        let (mut ds, mut turned) = (Scratch::take(score), Scratch::take(score));
-        // SAFETY: the transposes are as large as the scratch; the results are this head's own.
-        unsafe {
-            transpose::<S>(weights.as_ptr(), queries, keys, turned.pointer(), queries);
-            matmul::<S>(turned.slice(), keys, &mut right(dy, queries, false), dv);
-            matmul::<S>(dy, queries, &mut right(v, keys, true), ds.pointer());
-            for (ds, weights) in ds.slice().chunks_mut(keys).zip(weights.chunks(keys)) {
-                softmax_gradient::<S>(ds, weights, self.shape.scale());
+        let (token, scale) = (self.shape.token(), self.shape.scale());
+        let (_, padded) = self.shape.padded();
+        let lots = keys.div_ceil(gemm::PANEL);
+        let [q, notes, dy] = self.operands.map(<[f32]>::as_ptr);
+        let [k_turned, k, v_turned] =
+            self.packed.map(|(all, len)| all.at(self.head * len).cast_const());
+        let [dk, dv] = self.sums.map(|sums| sums.at(0));
+        for sum in [dk, dv] {
+            // SAFETY: this span's own sums.
+            unsafe { std::slice::from_raw_parts_mut(sum, lots * gemm::PANEL * padded) }.fill(0.0);
+        }
+        let mut weights = Scratch::take(BLOCK * keys);
+        let mut slopes = Scratch::take(BLOCK * keys);
+        let mut turned = Scratch::take(BLOCK * lots * gemm::PANEL);
+        let mut rows_right = Scratch::take(BLOCK * padded);
+        for first in self.queries.clone().step_by(BLOCK) {
+            let rows = BLOCK.min(self.queries.end - first);
+            let at = self.shape.head(self.head, queries) + first * token;
+            // SAFETY: rows of this head's queries; the scratch is large enough for a block.
+            unsafe {
+                let (q, dy) = (q.add(at), dy.add(at));
+                let notes = notes.add(2 * (self.head * queries + first));
+                let weights = weights.pointer();
+                let slopes = slopes.pointer();
+                matmul::<S>((q, token), rows, k_turned, [width, keys], (weights, keys));
+                matmul::<S>((dy, token), rows, v_turned, [width, keys], (slopes, keys));
+                for row in 0..rows {
+                    let (weights, slopes) = (weights.add(row * keys), slopes.add(row * keys));
+                    let note = [*notes.add(2 * row), *notes.add(2 * row + 1)];
+                    slopes_of_row::<S>(weights, slopes, keys, scale, note);
+                }
+                let dq = (self.dq.at(at), token);
+                matmul::<S>((slopes, keys), rows, k, [keys, width], dq);
+                for (left, right, result) in [(weights, dy, dv), (slopes, q, dk)] {
+                    lots_of::<S>(left, [rows, keys], turned.pointer());
+                    let panels = rows_right.pointer();
+                    pack::<S>(right, [rows, width, token], Side::Plain, panels);
+                    for lot in 0..lots {
+                        for panel in 0..padded / PANEL {
+                            multiply_turned::<S>(Turned {
+                                left: turned.pointer().add(lot * rows * gemm::PANEL),
+                                rows: gemm::PANEL,
+                                right: panels.add(panel * rows * PANEL),
+                                width: PANEL,
+                                depth: rows,
+                                result: result.add(lot * gemm::PANEL * padded + panel * PANEL),
+                                stride: padded,
+                            });
+                        }
+                    }
+                }
             }
-            matmul::<S>(ds.slice(), queries, &mut right(k, keys, false), dq);
-            transpose::<S>(ds.pointer(), queries, keys, turned.pointer(), queries);
-            matmul::<S>(turned.slice(), keys, &mut right(q, queries, false), dk);
         }
     }
 }
 
-/// Turns the gradient of a row of weights into that of its scores,
-/// `scale weights (dw - sum(dw weights))`.
+/// From a row of scores and the gradient of its weights to the weights and the gradient of the
+/// scores, `scale weights (dw - sum(dw weights))`, in place.
 ///
 /// # Safety
-/// Needs the instruction set of `S`.
+/// Both rows hold `len` numbers.
 #[inline(always)]
-unsafe fn softmax_gradient<S: Simd>(dw: &mut [f32], weights: &[f32], scale: f32) {
-    let len = dw.len();
+unsafe fn slopes_of_row<S: Simd>(
+    weights: *mut f32,
+    slopes: *mut f32,
+    len: usize,
+    scale: f32,
+    [top, factor]: [f32; 2],
+) {
     let steps = || (0..len).step_by(S::LANES).map(|at| (at, len - at));
-    // SAFETY: the masks end with the slices, which are equally long.
+    // SAFETY: the masks end with the rows.
     unsafe {
+        let (scale, top, factor) = (S::splat(scale), S::splat(top), S::splat(factor));
         let mut sum = S::splat(0.0);
         for (at, left) in steps() {
-            let w = S::load_first(weights.as_ptr().add(at), left);
-            sum = S::mul_add(S::load_first(dw.as_ptr().add(at), left), w, sum);
+            let v = S::mul(S::sub(S::load_first(weights.add(at), left), top), scale);
+            let w = S::keep_first(S::mul(S::exp(v), factor), left);
+            sum = S::mul_add(S::load_first(slopes.add(at), left), w, sum);
+            S::store_first(weights.add(at), left, w);
         }
-        let (sum, scale) = (S::splat(S::sum(sum)), S::splat(scale));
+        let sum = S::splat(S::sum(sum));
         for (at, left) in steps() {
-            let w = S::mul(S::load_first(weights.as_ptr().add(at), left), scale);
-            let d = S::sub(S::load_first(dw.as_ptr().add(at), left), sum);
-            S::store_first(dw.as_mut_ptr().add(at), left, S::mul(w, d));
+            let w = S::mul(S::load_first(weights.add(at), left), scale);
+            let d = S::sub(S::load_first(slopes.add(at), left), sum);
+            S::store_first(slopes.add(at), left, S::mul(w, d));
+        }
+    }
+}
+
+/// Lays `[rows, keys]` out in lots of keys, `[lot][row][gemm::PANEL]`, filled up with zeros.
+///
+/// # Safety
+/// `from` holds the rows, `to` has room for the lots.
+#[inline(always)]
+unsafe fn lots_of<S: Simd>(from: *const f32, [rows, keys]: [usize; 2], to: *mut f32) {
+    for (lot, first) in (0..keys).step_by(gemm::PANEL).enumerate() {
+        for row in 0..rows {
+            for at in (0..gemm::PANEL).step_by(S::LANES) {
+                // SAFETY: the mask ends with the row.
+                unsafe {
+                    let left = keys.saturating_sub(first + at);
+                    let v = S::load_first(from.wrapping_add(row * keys + first + at), left);
+                    S::store(to.add((lot * rows + row) * gemm::PANEL + at), v);
+                }
+            }
         }
     }
 }

@@ -15,9 +15,9 @@ use burn::backend::{
 use burn_flex::FlexTensor;
 
 use crate::{
-    Activation, Padding, activation, attention, conv,
+    Activation, Stride, activation, attention, conv,
     flex::{Contiguous, dims, tensor},
-    linear, norm,
+    norm,
     simd::Isa,
 };
 
@@ -28,8 +28,14 @@ pub(crate) trait NetworkOps: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        stride: usize,
-        padding: Padding,
+        stride: Stride,
+    ) -> FloatTensor<Self>;
+    fn fast_conv2d_residual(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        stride: Stride,
     ) -> FloatTensor<Self>;
     fn fast_group_norm(
         x: FloatTensor<Self>,
@@ -40,11 +46,6 @@ pub(crate) trait NetworkOps: Backend {
         activation: Activation,
     ) -> FloatTensor<Self>;
     fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self>;
-    fn fast_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
     fn fast_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -57,13 +58,19 @@ impl NetworkOps for Flex {
         x: FlexTensor,
         weight: FlexTensor,
         bias: FlexTensor,
-        stride: usize,
-        padding: Padding,
+        stride: Stride,
     ) -> FlexTensor {
-        let shape = conv::Shape::new(dims(&x), dims(&weight), stride, padding);
-        let [x, weight, bias] = [x, weight, bias].map(Contiguous::new);
-        let y = conv::forward(Isa::best(), &shape, x.slice(), weight.slice(), bias.slice());
-        tensor(y, shape.output().into())
+        convolve(x, weight, bias, None, stride)
+    }
+
+    fn fast_conv2d_residual(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        residual: FlexTensor,
+        stride: Stride,
+    ) -> FlexTensor {
+        convolve(x, weight, bias, Some(residual), stride)
     }
 
     fn fast_group_norm(
@@ -82,16 +89,41 @@ impl NetworkOps for Flex {
         tensor(activation::forward(Isa::best(), Contiguous::new(x).slice()), shape)
     }
 
-    fn fast_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        let shape = linear::Shape::new(dims(&x), dims(&weight));
-        let [x, weight, bias] = [x, weight, bias].map(Contiguous::new);
-        let y = linear::forward(Isa::best(), &shape, x.slice(), weight.slice(), bias.slice());
-        tensor(y, [shape.rows, shape.outputs].into())
-    }
-
     fn fast_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor) -> FlexTensor {
         attend(q, k, v).0
     }
+}
+
+fn convolution_shape(x: &FlexTensor, weight: &FlexTensor, stride: Stride) -> conv::Shape {
+    let zoom = 1 + usize::from(stride.upsample);
+    conv::Shape::new(dims(x), dims(weight), stride.step, stride.padding, zoom)
+}
+
+/// What a convolution's backward pass knows, and whether all samples share the bias.
+fn convolution_state(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    stride: Stride,
+) -> (conv::Shape, bool) {
+    let [rows, _] = dims(bias);
+    (convolution_shape(x, weight, stride), rows == 1)
+}
+
+fn convolve(
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: FlexTensor,
+    residual: Option<FlexTensor>,
+    stride: Stride,
+) -> FlexTensor {
+    let shape = convolution_shape(&x, &weight, stride);
+    let [x, weight, bias] = [x, weight, bias].map(Contiguous::new);
+    let residual = residual.map(Contiguous::new);
+    let added =
+        conv::Added { bias: bias.slice(), residual: residual.as_ref().map(Contiguous::slice) };
+    let y = conv::forward(Isa::best(), &shape, x.slice(), weight.weight(), added);
+    tensor(y, shape.output().into())
 }
 
 fn group_norm(
@@ -102,7 +134,7 @@ fn group_norm(
     eps: f64,
     activation: Activation,
 ) -> (FlexTensor, norm::Shape, norm::Statistics) {
-    let [samples, channels, h, w] = dims(&x);
+    let [samples, h, w, channels] = dims(&x);
     let shape = norm::Shape { samples, channels, pixels: h * w, groups, eps, activation };
     let extents = x.shape();
     let [x, gamma, beta] = [x, gamma, beta].map(Contiguous::new);
@@ -126,37 +158,45 @@ fn inputs<const N: usize>(checkpointer: &mut Checkpointer, nodes: [NodeId; N]) -
     nodes.map(|node| checkpointer.retrieve_node_output::<FlexTensor>(node))
 }
 
+/// The backward pass of a convolution, with three parents or, where there is a residual, four.
 #[derive(Debug)]
 struct ConvBackward;
 
-impl Backward<Flex, 3> for ConvBackward {
-    type State = Saved<2, conv::Shape>;
+impl<const N: usize> Backward<Flex, N> for ConvBackward {
+    /// With it, whether all samples share the bias.
+    type State = Saved<2, (conv::Shape, bool)>;
 
     fn backward(
         self,
-        ops: Ops<Self::State, 3>,
+        ops: Ops<Self::State, N>,
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
-        let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
-        let (nodes, shape) = ops.state;
+        let gradient = grads.consume::<Flex>(&ops.node);
+        let (nodes, (shape, shared)) = ops.state;
+        let mut parents = ops.parents.into_iter();
+        let [x_node, weight_node, bias_node, residual_node] =
+            std::array::from_fn(|_| parents.next().flatten());
+        if let Some(node) = residual_node {
+            grads.register::<Flex>(node.id, gradient.clone());
+        }
+        let gradient = Contiguous::new(gradient);
         let [x, weight] = inputs(checkpointer, nodes);
         let (x_dims, weight_dims) = (x.shape(), weight.shape());
         let [x, weight] = [x, weight].map(Contiguous::new);
-        let [x_node, weight_node, bias_node] = ops.parents;
         let isa = Isa::best();
-        if let Some(node) = x_node {
-            let dx = conv::input_gradient(isa, &shape, gradient.slice(), weight.slice());
-            grads.register::<Flex>(node.id, tensor(dx, x_dims));
+        if let Some(node) = weight_node {
+            let dw = conv::weight_gradient(isa, &shape, x.slice(), gradient.slice());
+            grads.register::<Flex>(node.id, tensor(dw, weight_dims));
         }
-        if weight_node.is_some() || bias_node.is_some() {
-            let (dw, db) = conv::weight_gradient(isa, &shape, x.slice(), gradient.slice());
-            if let Some(node) = weight_node {
-                grads.register::<Flex>(node.id, tensor(dw, weight_dims));
-            }
-            if let Some(node) = bias_node {
-                grads.register::<Flex>(node.id, tensor(db, [shape.outputs].into()));
-            }
+        if let Some(node) = bias_node {
+            let db = conv::bias_gradient(isa, &shape, gradient.slice(), shared);
+            let rows = db.len() / shape.outputs.max(1);
+            grads.register::<Flex>(node.id, tensor(db, [rows, shape.outputs].into()));
+        }
+        if let Some(node) = x_node {
+            let dx = conv::input_gradient(isa, &shape, gradient.slice(), weight.weight());
+            grads.register::<Flex>(node.id, tensor(dx, x_dims));
         }
     }
 }
@@ -213,38 +253,6 @@ impl Backward<Flex, 1> for SiluBackward {
 }
 
 #[derive(Debug)]
-struct LinearBackward;
-
-impl Backward<Flex, 3> for LinearBackward {
-    type State = Saved<2, linear::Shape>;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
-        let (nodes, shape) = ops.state;
-        let [x, weight] = inputs(checkpointer, nodes).map(Contiguous::new);
-        let [x_node, weight_node, bias_node] = ops.parents;
-        let isa = Isa::best();
-        if let Some(node) = x_node {
-            let dx = linear::input_gradient(isa, &shape, gradient.slice(), weight.slice());
-            grads.register::<Flex>(node.id, tensor(dx, [shape.rows, shape.inputs].into()));
-        }
-        if let Some(node) = weight_node {
-            let dw = linear::weight_gradient(isa, &shape, x.slice(), gradient.slice());
-            grads.register::<Flex>(node.id, tensor(dw, [shape.outputs, shape.inputs].into()));
-        }
-        if let Some(node) = bias_node {
-            let db = linear::bias_gradient(&shape, gradient.slice());
-            grads.register::<Flex>(node.id, tensor(db, [shape.outputs].into()));
-        }
-    }
-}
-
-#[derive(Debug)]
 struct AttentionBackward;
 
 impl Backward<Flex, 3> for AttentionBackward {
@@ -276,22 +284,42 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        stride: usize,
-        padding: Padding,
+        stride: Stride,
     ) -> FloatTensor<Self> {
-        let shape =
-            conv::Shape::new(dims(x.primitive()), dims(weight.primitive()), stride, padding);
         let nodes = [x.node(), weight.node(), bias.node()];
-        let kind = ConvBackward.prepare::<C>(nodes).compute_bound().stateful();
-        let run = |x, weight, bias| Flex::fast_conv2d(x, weight, bias, stride, padding);
-        match kind {
+        match ConvBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let saved = [prep.checkpoint(&x), prep.checkpoint(&weight)];
-                let y = run(x.into_primitive(), weight.into_primitive(), bias.into_primitive());
-                prep.finish((saved, shape), y)
+                let [x, weight, bias] = [x, weight, bias].map(|input| input.into_primitive());
+                let state = convolution_state(&x, &weight, &bias, stride);
+                prep.finish((saved, state), convolve(x, weight, bias, None, stride))
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(run(x.into_primitive(), weight.into_primitive(), bias.into_primitive()))
+                let [x, weight, bias] = [x, weight, bias].map(|input| input.into_primitive());
+                prep.finish(convolve(x, weight, bias, None, stride))
+            }
+        }
+    }
+
+    fn fast_conv2d_residual(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        stride: Stride,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node(), residual.node()];
+        let all = [x, weight, bias, residual];
+        match ConvBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let saved = [prep.checkpoint(&all[0]), prep.checkpoint(&all[1])];
+                let [x, weight, bias, residual] = all.map(|input| input.into_primitive());
+                let state = convolution_state(&x, &weight, &bias, stride);
+                prep.finish((saved, state), convolve(x, weight, bias, Some(residual), stride))
+            }
+            OpsKind::UnTracked(prep) => {
+                let [x, weight, bias, residual] = all.map(|input| input.into_primitive());
+                prep.finish(convolve(x, weight, bias, Some(residual), stride))
             }
         }
     }
@@ -328,26 +356,6 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
                 prep.finish((saved, ()), Flex::fast_silu(x.into_primitive()))
             }
             OpsKind::UnTracked(prep) => prep.finish(Flex::fast_silu(x.into_primitive())),
-        }
-    }
-
-    fn fast_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let shape = linear::Shape::new(dims(x.primitive()), dims(weight.primitive()));
-        let nodes = [x.node(), weight.node(), bias.node()];
-        match LinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let saved = [prep.checkpoint(&x), prep.checkpoint(&weight)];
-                let [x, weight, bias] = [x, weight, bias].map(|input| input.into_primitive());
-                prep.finish((saved, shape), Flex::fast_linear(x, weight, bias))
-            }
-            OpsKind::UnTracked(prep) => {
-                let [x, weight, bias] = [x, weight, bias].map(|input| input.into_primitive());
-                prep.finish(Flex::fast_linear(x, weight, bias))
-            }
         }
     }
 

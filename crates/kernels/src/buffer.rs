@@ -84,7 +84,13 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Room for `len` numbers and one vector more, which may be read but means nothing.
     pub(crate) fn take(len: usize) -> Self {
-        let lines = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
+        let lines = KEPT.with_borrow_mut(|kept| {
+            // The smallest that is large enough, or else the largest.
+            let needed = len.div_ceil(16) + 1;
+            let fits = |lines: &Vec<Line>| (lines.len() < needed, lines.len().abs_diff(needed));
+            let best = (0..kept.len()).min_by_key(|&i| fits(&kept[i]));
+            best.map(|i| kept.swap_remove(i)).unwrap_or_default()
+        });
         let mut scratch = Self { lines, len: 0 };
         scratch.resize(len);
         if cfg!(test) {
@@ -140,30 +146,31 @@ pub(crate) fn parallel(total: usize, grain: usize, work: impl Fn(Range<usize>) +
         .for_each(|i| work(total * i / pieces..total * (i + 1) / pieces));
 }
 
-/// Writes the transpose of `from` (`rows` by `columns`) to `to`, whose rows are `stride` apart.
+/// Writes the transpose of `from` (`rows` by `columns`) to `to`; either comes with the distance
+/// between its rows.
 ///
 /// # Safety
 /// Both are valid for their whole extent and do not overlap.
 #[inline(always)]
 pub(crate) unsafe fn transpose<S: Simd>(
-    from: *const f32,
+    (from, from_stride): (*const f32, usize),
     rows: usize,
     columns: usize,
-    to: *mut f32,
-    stride: usize,
+    (to, to_stride): (*mut f32, usize),
 ) {
     let (whole_rows, whole_columns) = (rows / 8 * 8, columns / 8 * 8);
     // SAFETY: within both matrices.
     unsafe {
         for c in (0..whole_columns).step_by(8) {
             for r in (0..whole_rows).step_by(8) {
-                S::turn8(from.add(r * columns + c), columns, to.add(c * stride + r), stride);
+                let (from, to) = (from.add(r * from_stride + c), to.add(c * to_stride + r));
+                S::turn8(from, from_stride, to, to_stride);
             }
         }
         for c in 0..columns {
             let first = if c < whole_columns { whole_rows } else { 0 };
             for r in first..rows {
-                *to.add(c * stride + r) = *from.add(r * columns + c);
+                *to.add(c * to_stride + r) = *from.add(r * from_stride + c);
             }
         }
     }

@@ -1,23 +1,21 @@
-//! Convolution and its two gradients, each a matrix product over the windows of the pictures.
+//! Convolution and its gradients over pictures laid out `[N, H, W, C]`.
+//!
+//! A 3x3 convolution of stride 1 multiplies in Winograd's domain, any other one directly. Which of
+//! them it is depends on channels and pixels alone, never on the batch or the threads.
 
-mod weights;
-
-use std::ops::Range;
+mod direct;
+mod winograd;
 
 use crate::{
     Padding,
-    buffer::{Output, Scratch, SharedMut, parallel},
-    gemm::{Listed, Product, Start, columns, multiply},
+    buffer::{Output, parallel},
+    flex::Weight,
     simd::{Isa, Kernel, Simd},
-    window::{Packer, Window},
 };
 
-pub(crate) use weights::weight_gradient;
+/// Fewer channels than this leave most of a vector empty, and then the transforms do not pay.
+const FEW: usize = 1;
 
-/// Length of the inner dimension that is worked through before the next rows of the result are.
-const DEPTH: usize = 576;
-/// Output pixels that are worked on together: few enough that their windows stay in the cache.
-const BAND: usize = 512;
 /// The shape of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -27,10 +25,61 @@ pub(crate) struct Shape {
     pub(crate) window: Window,
 }
 
+/// How an output looks at its input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Rows of the input, as the kernel sees it.
+    pub(crate) height: usize,
+    /// Columns of the input, as the kernel sees it.
+    pub(crate) width: usize,
+    /// How often every pixel of the input is repeated in both directions before the kernel sees it.
+    pub(crate) zoom: usize,
+    pub(crate) kernel_h: usize,
+    pub(crate) kernel_w: usize,
+    pub(crate) stride: usize,
+    /// Rows of zeros above the input.
+    pub(crate) top: usize,
+    /// Columns of zeros to the left.
+    pub(crate) left: usize,
+    pub(crate) out_h: usize,
+    pub(crate) out_w: usize,
+}
+
+impl Window {
+    /// Taps of the kernel.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel_h * self.kernel_w
+    }
+
+    /// Pixels of the input as it lies in memory.
+    pub(crate) fn source_pixels(&self) -> usize {
+        self.height / self.zoom * (self.width / self.zoom)
+    }
+
+    /// Pixels of the output.
+    pub(crate) fn pixels(&self) -> usize {
+        self.out_h * self.out_w
+    }
+
+    /// Whether the transforms cost less than what they save.
+    fn suits_winograd(&self) -> bool {
+        let tiles = self.out_h.div_ceil(4) * self.out_w.div_ceil(4);
+        let one = (self.kernel_h, self.kernel_w, self.stride) == (3, 3, 1);
+        one && self.top <= 2 && self.left <= 2 && 2 * 36 * tiles <= 9 * self.pixels() * 3 / 2
+    }
+}
+
 impl Shape {
-    /// Of `x` [N, I, H, W] under `weight` [O, I, KH, KW].
-    pub(crate) fn new(x: [usize; 4], weight: [usize; 4], stride: usize, pad: Padding) -> Self {
-        let [samples, inputs, height, width] = x;
+    /// Of `x` `[N, H, W, I]` under `weight` `[O, I, KH, KW]`.
+    pub(crate) fn new(
+        x: [usize; 4],
+        weight: [usize; 4],
+        stride: usize,
+        pad: Padding,
+        zoom: usize,
+    ) -> Self {
+        let [samples, height, width, inputs] = x;
+        let (height, width) = (height * zoom, width * zoom);
         let [outputs, weight_inputs, kernel_h, kernel_w] = weight;
         assert_eq!(
             inputs, weight_inputs,
@@ -45,241 +94,169 @@ impl Shape {
         let window = Window {
             height,
             width,
+            zoom,
             kernel_h,
             kernel_w,
             stride,
-            top: pad.top as isize,
-            left: pad.left as isize,
+            top: pad.top,
+            left: pad.left,
             out_h: (padded_h - kernel_h) / stride + 1,
             out_w: (padded_w - kernel_w) / stride + 1,
         };
         Self { samples, inputs, outputs, window }
     }
 
-    /// [N, O, OH, OW].
+    /// `[N, OH, OW, O]`.
     pub(crate) fn output(&self) -> [usize; 4] {
-        [self.samples, self.outputs, self.window.out_h, self.window.out_w]
+        [self.samples, self.window.out_h, self.window.out_w, self.outputs]
     }
 
-    fn check(&self, x: &[f32], weight: usize, y: &[f32]) {
-        let Window { height, width, out_h, out_w, .. } = self.window;
-        assert_eq!(x.len(), self.samples * self.inputs * height * width);
-        assert_eq!(weight, self.outputs * self.inputs * self.window.taps());
-        assert_eq!(y.len(), self.samples * self.outputs * out_h * out_w);
+    /// Numbers of the input.
+    fn input_len(&self) -> usize {
+        self.samples * self.window.source_pixels() * self.inputs
+    }
+
+    /// Numbers of the output.
+    fn output_len(&self) -> usize {
+        self.output().iter().product()
+    }
+
+    /// Numbers of the weight.
+    fn weight_len(&self) -> usize {
+        self.outputs * self.inputs * self.window.taps()
     }
 }
 
-/// Splits the rows of the output into bands of about `pixels`, with whole vectors in all but the
-/// last.
-fn bands(window: &Window, pixels: usize) -> Vec<Range<usize>> {
-    let (height, width) = (window.out_h, window.out_w);
-    let count = (height * width).div_ceil(pixels).clamp(1, height.max(1));
-    let vectors = 16 >> width.trailing_zeros().min(4);
-    let rows = if count == 1 { height } else { height.div_ceil(count).next_multiple_of(vectors) };
-    (0..height).step_by(rows.max(1)).map(|r| r..(r + rows).min(height)).collect()
+/// What is added to every output: one number a channel, the same for all samples or one for each,
+/// and a picture where there is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Added<'a> {
+    pub(crate) bias: &'a [f32],
+    pub(crate) residual: Option<&'a [f32]>,
 }
 
-/// `y = bias + weight * windows of x`.
+impl Added<'_> {
+    fn check(&self, shape: &Shape) {
+        let (o, n) = (shape.outputs, shape.samples);
+        let bias = self.bias.len();
+        assert!(
+            bias == o || bias == n * o,
+            "conv2d: expected a bias of {o} numbers, or of {n} times as many, got {bias}"
+        );
+        assert!(self.residual.is_none_or(|picture| picture.len() == shape.output_len()));
+    }
+
+    /// The bias of one sample.
+    fn of(&self, sample: usize, outputs: usize) -> &[f32] {
+        let first = if self.bias.len() == outputs { 0 } else { sample * outputs };
+        &self.bias[first..first + outputs]
+    }
+}
+
+/// `y = bias + weight * windows of x`, and the residual where there is one.
 pub(crate) fn forward(
     isa: Isa,
     shape: &Shape,
     x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
+    weight: Weight<'_>,
+    added: Added<'_>,
 ) -> Vec<f32> {
-    let mut y = Output::new(shape.output().iter().product());
-    assert_eq!(bias.len(), shape.outputs);
-    let pass = Pass::new(isa, *shape, x, weight, Some(bias), y.pointer());
-    pass.run(isa);
-    // SAFETY: the pass wrote every sample's every band.
+    assert_eq!(x.len(), shape.input_len());
+    assert_eq!(weight.len(), shape.weight_len());
+    added.check(shape);
+    let mut y = Output::new(shape.output_len());
+    if shape.window.suits_winograd() && shape.inputs >= FEW {
+        winograd::forward(isa, shape, x, weight, added, y.pointer());
+    } else {
+        direct::forward(isa, shape, x, weight, added, y.pointer());
+    }
+    // SAFETY: either way writes every pixel of every sample.
     unsafe { y.finish() }
 }
 
-/// The product of a matrix with the windows of all samples.
-struct Pass<'a> {
-    shape: Shape,
-    x: &'a [f32],
-    weight: &'a [f32],
-    bias: Option<&'a [f32]>,
-    y: SharedMut,
-    /// Samples that are worked on together.
-    group: usize,
-    bands: Vec<(Range<usize>, Packer)>,
-}
-
-impl<'a> Pass<'a> {
-    fn new(
-        isa: Isa,
-        shape: Shape,
-        x: &'a [f32],
-        weight: &'a [f32],
-        bias: Option<&'a [f32]>,
-        y: SharedMut,
-    ) -> Self {
-        let window = &shape.window;
-        assert_eq!(x.len(), shape.samples * shape.inputs * window.height * window.width);
-        assert_eq!(weight.len(), shape.outputs * shape.inputs * window.taps());
-        let group = (128 / (window.out_h * window.out_w).max(1)).max(1);
-        let bands = bands(window, BAND)
-            .into_iter()
-            .map(|band| (band.clone(), Packer::new(window, &band, isa.lanes())))
-            .collect();
-        Self { shape, x, weight, bias, y, group, bands }
+/// The gradient of `x`, given that of `y`.
+pub(crate) fn input_gradient(isa: Isa, shape: &Shape, dy: &[f32], weight: Weight<'_>) -> Vec<f32> {
+    assert_eq!(dy.len(), shape.output_len());
+    assert_eq!(weight.len(), shape.weight_len());
+    let mut dx = Output::new(shape.input_len());
+    if shape.window.suits_winograd() && shape.outputs >= FEW {
+        winograd::input_gradient(isa, shape, dy, weight, dx.pointer());
+    } else {
+        direct::input_gradient(isa, shape, dy, weight, dx.pointer());
     }
+    // SAFETY: either way writes every pixel of every sample.
+    unsafe { dx.finish() }
+}
 
-    fn run(&self, isa: Isa) {
-        let groups = self.shape.samples.div_ceil(self.group);
-        parallel(groups * self.bands.len(), 1, |items| isa.run(Items { pass: self, items }));
+/// The gradient of the weight, given that of `y`.
+pub(crate) fn weight_gradient(isa: Isa, shape: &Shape, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    assert_eq!(x.len(), shape.input_len());
+    assert_eq!(dy.len(), shape.output_len());
+    let mut dw = Output::new(shape.weight_len());
+    if shape.window.suits_winograd() && shape.inputs.min(shape.outputs) >= FEW {
+        winograd::weight_gradient(isa, shape, x, dy, dw.pointer());
+    } else {
+        direct::weight_gradient(isa, shape, x, dy, dw.pointer());
     }
+    // SAFETY: either way writes every tap of every channel.
+    unsafe { dw.finish() }
 }
 
-/// Some of a pass's groups and bands; item `i` is group `i % groups` of band `i / groups`.
-struct Items<'a> {
-    pass: &'a Pass<'a>,
-    items: Range<usize>,
+/// The gradient of the bias: for each sample and channel the sum over the pixels, `[N, O]`, or
+/// these added up in order, `[O]`, where all samples share a bias.
+pub(crate) fn bias_gradient(isa: Isa, shape: &Shape, dy: &[f32], shared: bool) -> Vec<f32> {
+    let (outputs, pixels) = (shape.outputs, shape.window.pixels());
+    assert_eq!(dy.len(), shape.output_len());
+    // A linear layer has a row where a picture has a sample: there, many to a chain.
+    let chain = if shared { (256 / pixels.max(1)).max(1) } else { 1 };
+    let chains = shape.samples.div_ceil(chain);
+    let mut sums = Output::new(chains * outputs);
+    let to = sums.pointer();
+    parallel(chains, 16, |range| {
+        for i in range {
+            let rows = i * chain * pixels..((i + 1) * chain).min(shape.samples) * pixels;
+            let part = &dy[rows.start * outputs..rows.end * outputs];
+            // SAFETY: this chain's own place.
+            let sum = unsafe { std::slice::from_raw_parts_mut(to.at(i * outputs), outputs) };
+            isa.run(ColumnSums { from: part, to: sum });
+        }
+    });
+    // SAFETY: every chain wrote its place.
+    let sums = unsafe { sums.finish() };
+    if !shared {
+        return sums;
+    }
+    let mut total = vec![0.0f32; outputs];
+    for part in sums.chunks_exact(outputs.max(1)) {
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    }
+    total
 }
 
-impl Kernel for Items<'_> {
+/// The sum of the rows of a matrix as wide as `to`.
+struct ColumnSums<'a> {
+    from: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Kernel for ColumnSums<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let pass = self.pass;
-        let Shape { samples, inputs, outputs, window } = pass.shape;
-        let direct = window.is_direct(S::LANES);
-        let groups = samples.div_ceil(pass.group);
-        let (taps, source) = (window.taps(), window.height * window.width);
-        let block = (DEPTH / taps).clamp(1, inputs);
-        let pixels = window.out_h * window.out_w;
-        let mut scratch = Scratch::take(0);
-        let mut zeroed = usize::MAX;
-        let (mut list, mut left) = (Vec::new(), Vec::new());
-        for item in self.items {
-            let (band, packer) = &pass.bands[item / groups];
-            let first = item % groups * pass.group;
-            let chosen = first..(first + pass.group).min(samples);
-            let sample_pitch = if direct { inputs * source } else { block * packer.pitch };
-            if !direct && zeroed != item / groups {
-                scratch.resize(pass.group * sample_pitch);
-                scratch.slice().fill(0.0);
-                zeroed = item / groups;
-            }
-            let pitch = if direct { source } else { packer.pitch };
-            let offsets: Vec<usize> = (0..block)
-                .flat_map(|c| packer.taps.iter().map(move |tap| c * pitch + tap))
-                .collect();
-            for c0 in (0..inputs).step_by(block) {
-                let depth = block.min(inputs - c0);
-                list.clear();
-                for (i, n) in chosen.clone().enumerate() {
-                    let from = pass.x.as_ptr().wrapping_add((n * inputs + c0) * source);
-                    let result = pass.y.at(n * outputs * pixels + band.start * window.out_w);
-                    let mut right = from.wrapping_add(band.start * window.out_w);
-                    if !direct {
-                        let to = scratch.pointer().wrapping_add(i * sample_pitch);
-                        // SAFETY: the channels exist, and the scratch was made this large.
-                        unsafe { packer.pack::<S>(from, source, depth, to) };
-                        right = to;
-                    }
-                    columns::<S>(&mut list, right, result, band.len() * window.out_w);
+        let width = self.to.len();
+        let rows = self.from.len() / width.max(1);
+        for at in (0..width).step_by(S::LANES) {
+            let left = width - at;
+            // SAFETY: the masks end with each row.
+            unsafe {
+                let mut sum = S::splat(0.0);
+                for row in 0..rows {
+                    let from = self.from.as_ptr().add(row * width + at);
+                    sum = S::add(sum, S::load_first(from, left));
                 }
-                left.clear();
-                let row = inputs * taps;
-                left.extend(
-                    (0..outputs).map(|o| pass.weight.as_ptr().wrapping_add(o * row + c0 * taps)),
-                );
-                let start = match pass.bias {
-                    _ if c0 > 0 => Start::Resume,
-                    Some(bias) => Start::Bias(bias.as_ptr()),
-                    None => Start::Zero,
-                };
-                let product = Product::new(Listed(&offsets), depth * taps, pixels);
-                // SAFETY: rows of the weights, windows just packed (or a picture of whole
-                // vectors), and pixels of the output that only this item writes.
-                unsafe { multiply::<S, _>(&left, &list, &Product { start, ..product }) };
+                S::store_first(self.to.as_mut_ptr().add(at), left, sum);
             }
         }
     }
-}
-
-/// The gradient of `x`, given that of `y`.
-///
-/// The input pixels of equal remainder modulo the stride see a sub-kernel of their own, with which
-/// they are a convolution of stride 1 over the gradient.
-pub(crate) fn input_gradient(isa: Isa, shape: &Shape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
-    let window = &shape.window;
-    let (planes, pixels) = (shape.samples * shape.inputs, window.height * window.width);
-    assert_eq!(dy.len(), shape.output().iter().product::<usize>());
-    let mut dx = Output::new(planes * pixels);
-    if window.stride == 1 {
-        let (phase, weight) = phase(shape, weight, 0, 0);
-        Pass::new(isa, phase, dy, &weight, None, dx.pointer()).run(isa);
-        // SAFETY: the pass wrote every sample's every band.
-        return unsafe { dx.finish() };
-    }
-    let to = dx.pointer();
-    for (py, px) in (0..window.stride).flat_map(|py| (0..window.stride).map(move |px| (py, px))) {
-        let (phase, weight) = phase(shape, weight, py, px);
-        let Window { out_h, out_w, .. } = phase.window;
-        let mut part = vec![0.0f32; planes * out_h * out_w];
-        if !weight.is_empty() && !part.is_empty() {
-            Pass::new(isa, phase, dy, &weight, None, SharedMut::new(&mut part)).run(isa);
-        }
-        if part.is_empty() {
-            continue;
-        }
-        parallel(planes * out_h, 256, |range| {
-            for (row, values) in range.clone().zip(part[range.start * out_w..].chunks_exact(out_w))
-            {
-                let y = row % out_h * window.stride + py;
-                let at = row / out_h * pixels + y * window.width + px;
-                for (x, value) in values.iter().enumerate() {
-                    // SAFETY: a pixel of this row, which this thread alone writes.
-                    unsafe { *to.at(at + x * window.stride) = *value };
-                }
-            }
-        });
-    }
-    // SAFETY: the phases together cover every pixel.
-    unsafe { dx.finish() }
-}
-
-/// The convolution, and its weights, by which the input pixels at rows `py` and columns `px`
-/// modulo the stride see the output's gradient.
-fn phase(shape: &Shape, weight: &[f32], py: usize, px: usize) -> (Shape, Vec<f32>) {
-    let w = &shape.window;
-    // Of one dimension: the first tap that falls on this phase, how many do, the padding.
-    let along = |offset: isize, p: usize, kernel: usize| {
-        let shifted = p + offset as usize;
-        let first = shifted % w.stride;
-        let taps = kernel.saturating_sub(first).div_ceil(w.stride);
-        (first, taps, taps as isize - 1 - (shifted / w.stride) as isize)
-    };
-    let (first_y, taps_y, top) = along(w.top, py, w.kernel_h);
-    let (first_x, taps_x, left) = along(w.left, px, w.kernel_w);
-    let mut turned = Vec::with_capacity(shape.inputs * shape.outputs * taps_y * taps_x);
-    for i in 0..shape.inputs {
-        for o in 0..shape.outputs {
-            let kernel = &weight[(o * shape.inputs + i) * w.taps()..][..w.taps()];
-            for y in (0..taps_y).rev() {
-                for x in (0..taps_x).rev() {
-                    let (ky, kx) = (first_y + y * w.stride, first_x + x * w.stride);
-                    turned.push(kernel[ky * w.kernel_w + kx]);
-                }
-            }
-        }
-    }
-    let window = Window {
-        height: w.out_h,
-        width: w.out_w,
-        kernel_h: taps_y,
-        kernel_w: taps_x,
-        stride: 1,
-        top,
-        left,
-        out_h: w.height.saturating_sub(py).div_ceil(w.stride),
-        out_w: w.width.saturating_sub(px).div_ceil(w.stride),
-    };
-    let samples = shape.samples;
-    (Shape { samples, inputs: shape.outputs, outputs: shape.inputs, window }, turned)
 }

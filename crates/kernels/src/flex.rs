@@ -2,9 +2,13 @@
 
 use burn::{
     backend::{DispatchDevice, Flex, TensorMetadata},
-    tensor::{Bytes, DType, Device, Shape, Tensor},
+    tensor::{Bytes, DType, Device, Element, Shape, Tensor, bf16, f16},
 };
 use burn_flex::{FlexTensor, Layout};
+use bytemuck::Pod;
+use half::slice::HalfFloatSliceExt;
+
+use crate::buffer::Scratch;
 
 /// Whether the tensors all live on the CPU backend, in `f32`.
 pub(crate) fn is_fast(tensors: &[(Device, DType)]) -> bool {
@@ -24,6 +28,62 @@ pub(crate) fn kind<const D: usize>(x: &Tensor<D>) -> (Device, DType) {
     (x.device(), x.dtype())
 }
 
+/// Whether the tensor is a weight that the CPU kernels read: in `f32`, or in half precision and
+/// outside differentiation.
+pub(crate) fn is_fast_weight<const D: usize>(weight: &Tensor<D>) -> bool {
+    let (device, dtype) = kind(weight);
+    let half = matches!(dtype, DType::BF16 | DType::F16) && !device.is_autodiff();
+    is_fast(&[(device, if half { DType::F32 } else { dtype })])
+}
+
+/// The numbers of a weight, as they are stored.
+#[derive(Clone, Copy)]
+pub(crate) enum Weight<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+    F16(&'a [f16]),
+}
+
+impl<'a> From<&'a [f32]> for Weight<'a> {
+    fn from(numbers: &'a [f32]) -> Self {
+        Self::F32(numbers)
+    }
+}
+
+impl Weight<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::F32(numbers) => numbers.len(),
+            Self::Bf16(numbers) => numbers.len(),
+            Self::F16(numbers) => numbers.len(),
+        }
+    }
+
+    /// `rows` rows of `len` numbers that are `stride` apart, from `first` on: where the first is
+    /// and how far apart they are, in `room` if they are not stored in `f32`.
+    pub(crate) fn rows(
+        &self,
+        first: usize,
+        [rows, len, stride]: [usize; 3],
+        room: &mut Scratch,
+    ) -> (*const f32, usize) {
+        if let Self::F32(numbers) = self {
+            assert!(rows == 0 || first + (rows - 1) * stride + len <= numbers.len());
+            return (numbers[first..].as_ptr(), stride);
+        }
+        room.resize(rows * len);
+        for (row, to) in room.slice().chunks_exact_mut(len.max(1)).enumerate() {
+            let part = first + row * stride..first + row * stride + len;
+            match self {
+                Self::F32(_) => {}
+                Self::Bf16(numbers) => numbers[part].convert_to_f32_slice(to),
+                Self::F16(numbers) => numbers[part].convert_to_f32_slice(to),
+            }
+        }
+        (room.pointer(), len)
+    }
+}
+
 /// A tensor whose numbers lie in order.
 pub(crate) struct Contiguous(FlexTensor);
 
@@ -35,7 +95,20 @@ impl Contiguous {
 
     /// Its numbers.
     pub(crate) fn slice(&self) -> &[f32] {
-        let all = self.0.storage::<f32>();
+        self.numbers()
+    }
+
+    /// Its numbers, as a weight.
+    pub(crate) fn weight(&self) -> Weight<'_> {
+        match self.0.dtype() {
+            DType::BF16 => Weight::Bf16(self.numbers()),
+            DType::F16 => Weight::F16(self.numbers()),
+            _ => Weight::F32(self.numbers()),
+        }
+    }
+
+    fn numbers<E: Element + Pod>(&self) -> &[E] {
+        let all = self.0.storage::<E>();
         match self.0.layout().contiguous_offsets() {
             Some((start, end)) => &all[start..end],
             None => all,

@@ -1,4 +1,4 @@
-//! The matrix product under every convolution, linear layer and attention.
+//! The matrix products under every convolution, linear layer and attention.
 //!
 //! Each element of a product is one chain of multiply-adds over the inner dimension, in order.
 //! How the elements are grouped into tiles, which thread computes a tile, and whether a chain
@@ -6,83 +6,24 @@
 
 use crate::simd::{Kernel, Simd};
 
-/// Where the rows of the right-hand matrix lie, as offsets from the start of a column.
-pub(crate) trait Rows: Copy {
-    /// The offset of row `k`.
-    ///
-    /// # Safety
-    /// `k` is a row of the matrix.
-    unsafe fn offset(self, k: usize) -> usize;
-}
-
-/// Rows at a constant distance.
-#[derive(Clone, Copy)]
-pub(crate) struct Strided(pub(crate) usize);
-
-impl Rows for Strided {
-    #[inline(always)]
-    unsafe fn offset(self, k: usize) -> usize {
-        k * self.0
-    }
-}
-
-/// Rows at listed places.
-#[derive(Clone, Copy)]
-pub(crate) struct Listed<'a>(pub(crate) &'a [usize]);
-
-impl Rows for Listed<'_> {
-    #[inline(always)]
-    unsafe fn offset(self, k: usize) -> usize {
-        // SAFETY: the caller's promise.
-        unsafe { *self.0.get_unchecked(k) }
-    }
-}
-
-/// What the chains begin with.
-#[derive(Clone, Copy)]
-pub(crate) enum Start {
-    /// Zero.
-    Zero,
-    /// One number for each row of the result.
-    Bias(*const f32),
-    /// What the result holds: the chain goes on.
-    Resume,
-}
-
 /// The part of a product that all its tiles share.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<R> {
-    /// Where the rows of the right-hand matrix lie.
-    pub(crate) rows: R,
-    /// Length of the inner dimension, in one segment.
+pub(crate) struct Product {
+    /// Distance between the rows of the right-hand matrix.
+    pub(crate) right_stride: usize,
+    /// Length of the inner dimension.
     pub(crate) depth: usize,
-    /// How often the inner dimension begins anew further on.
-    pub(crate) segments: usize,
-    /// How far on, on the left.
-    pub(crate) left_step: usize,
-    /// How far on, on the right.
-    pub(crate) right_step: usize,
-    /// What the chains begin with.
-    pub(crate) start: Start,
-    /// Whether the finished chains are added to what the result holds.
-    pub(crate) add: bool,
     /// Distance between the rows of the result.
     pub(crate) stride: usize,
+    /// Whether the chains go on from what the result holds; else they begin with zero.
+    pub(crate) resume: bool,
 }
 
-impl<R> Product<R> {
-    /// A plain product of inner dimension `depth`, its result `stride` wide.
-    pub(crate) fn new(rows: R, depth: usize, stride: usize) -> Self {
-        Self {
-            rows,
-            depth,
-            segments: 1,
-            left_step: 0,
-            right_step: 0,
-            start: Start::Zero,
-            add: false,
-            stride,
-        }
+impl Product {
+    /// Of inner dimension `depth`; the rows on the right are `right_stride` apart, those of the
+    /// result `stride`.
+    pub(crate) fn new(right_stride: usize, depth: usize, stride: usize) -> Self {
+        Self { right_stride, depth, stride, resume: false }
     }
 }
 
@@ -112,25 +53,30 @@ pub(crate) fn columns<S: Simd>(
 /// contiguous) with the `columns`.
 ///
 /// # Safety
-/// Every pointer is valid over the extent that `product` describes, `Start::Bias` for one number
-/// to each row, and no other thread touches the result's columns meanwhile. Needs the instruction
-/// set of `S`.
-pub(crate) unsafe fn multiply<S: Simd, R: Rows>(
-    left: &[*const f32],
-    columns: &[Column],
-    product: &Product<R>,
-) {
-    // SAFETY: the caller has the instruction set.
-    unsafe { S::call(Multiply { left, columns, product }) }
+/// Every pointer is valid over the extent that `product` describes, and no other thread touches
+/// the result's columns meanwhile. Needs the instruction set of `S`.
+#[inline(always)]
+pub(crate) unsafe fn multiply<S: Simd>(left: &[*const f32], columns: &[Column], product: &Product) {
+    // Two columns of the right-hand matrix stay in the first cache while all rows pass by.
+    let mut pairs = columns.chunks_exact(2);
+    for pair in &mut pairs {
+        // SAFETY: the caller's promise.
+        unsafe { S::call(Rows::<2> { left, columns: [pair[0], pair[1]], product }) };
+    }
+    if let [column] = pairs.remainder() {
+        // SAFETY: the caller's promise.
+        unsafe { S::call(Rows::<1> { left, columns: [*column], product }) };
+    }
 }
 
-struct Multiply<'a, R> {
+/// All rows under `V` columns.
+struct Rows<'a, const V: usize> {
     left: &'a [*const f32],
-    columns: &'a [Column],
-    product: &'a Product<R>,
+    columns: [Column; V],
+    product: &'a Product,
 }
 
-impl<R: Rows> Kernel for Multiply<'_, R> {
+impl<const V: usize> Kernel for Rows<'_, V> {
     type Output = ();
 
     #[inline(always)]
@@ -138,101 +84,169 @@ impl<R: Rows> Kernel for Multiply<'_, R> {
         // SAFETY: the promise made to `multiply`; the row counts are those that the register file
         // holds.
         unsafe {
+            let mut done = 0;
             if S::ROWS == 8 {
-                sweep::<S, R, 8>(self.left, self.columns, self.product);
-            } else {
-                sweep::<S, R, 4>(self.left, self.columns, self.product);
+                done = self.tiles::<S, 8>(done);
             }
+            done = self.tiles::<S, 4>(done);
+            done = self.tiles::<S, 2>(done);
+            self.tiles::<S, 1>(done);
         }
     }
 }
 
-#[inline(always)]
-unsafe fn sweep<S: Simd, R: Rows, const M: usize>(
-    left: &[*const f32],
-    columns: &[Column],
-    product: &Product<R>,
-) {
-    for (tile, rows) in left.chunks(M).enumerate() {
-        let first = tile * M;
-        // Missing rows are computed as copies of the last and not stored.
-        let pointers: [*const f32; M] = std::array::from_fn(|m| rows[m.min(rows.len() - 1)]);
-        let mut pairs = columns.chunks_exact(2);
-        // SAFETY: the caller's promise.
-        unsafe {
-            for pair in &mut pairs {
-                tile_of::<S, R, M, 2>(&pointers, &[pair[0], pair[1]], product, first, rows.len());
-            }
-            if let [column] = pairs.remainder() {
-                tile_of::<S, R, M, 1>(&pointers, &[*column], product, first, rows.len());
-            }
+impl<const V: usize> Rows<'_, V> {
+    /// Tiles of `M` rows from row `first` on, while there are as many left; returns how many rows
+    /// are then done.
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, const M: usize>(&self, first: usize) -> usize {
+        let mut row = first;
+        while row + M <= self.left.len() {
+            let left: [*const f32; M] = std::array::from_fn(|m| self.left[row + m]);
+            // SAFETY: the promise made to `multiply`.
+            unsafe { tile::<S, M, V>(&left, &self.columns, self.product, row) };
+            row += M;
         }
+        row
     }
 }
 
-/// One tile: `M` rows from row `first` on, of which `valid` exist, by `V` vectors.
+/// One tile: `M` rows, the first of which is row `first` of the result, by `V` vectors.
 #[inline(always)]
 // Indices, not iterators: no closure that takes or returns vectors may stand in the inner loop.
 #[allow(clippy::needless_range_loop)]
-unsafe fn tile_of<S: Simd, R: Rows, const M: usize, const V: usize>(
+unsafe fn tile<S: Simd, const M: usize, const V: usize>(
     left: &[*const f32; M],
     columns: &[Column; V],
-    product: &Product<R>,
+    product: &Product,
     first: usize,
-    valid: usize,
 ) {
-    // SAFETY: the caller's promise; rows past `valid` and lanes past `lanes` are never stored.
+    // SAFETY: the caller's promise; lanes past `lanes` are never stored.
     unsafe {
         let place = |m: usize, v: usize| columns[v].result.add((first + m) * product.stride);
         let mut sums = [[S::splat(0.0); V]; M];
-        match product.start {
-            Start::Zero => {}
-            Start::Bias(bias) => {
-                for (m, row) in sums.iter_mut().enumerate() {
-                    *row = [S::splat(*bias.add(first + m.min(valid - 1))); V];
-                }
-            }
-            Start::Resume => {
-                for (m, row) in sums.iter_mut().enumerate() {
-                    for (v, sum) in row.iter_mut().enumerate() {
-                        let left = columns[v].lanes;
-                        *sum = S::load_first(place(m.min(valid - 1), v), left);
-                    }
-                }
-            }
-        }
-        for segment in 0..product.segments {
-            let a: [_; M] = std::array::from_fn(|m| left[m].add(segment * product.left_step));
-            let b: [_; V] =
-                std::array::from_fn(|v| columns[v].right.add(segment * product.right_step));
-            for k in 0..product.depth {
-                let offset = product.rows.offset(k);
-                let mut right = [S::splat(0.0); V];
+        if product.resume {
+            for m in 0..M {
                 for v in 0..V {
-                    right[v] = S::load(b[v].add(offset));
-                }
-                for m in 0..M {
-                    let factor = S::splat(*a[m].add(k));
-                    for v in 0..V {
-                        sums[m][v] = S::mul_add(factor, right[v], sums[m][v]);
-                    }
+                    sums[m][v] = S::load_first(place(m, v), columns[v].lanes);
                 }
             }
         }
-        for (m, row) in sums.iter().enumerate() {
-            if m < valid {
-                for (v, &sum) in row.iter().enumerate() {
-                    let (to, lanes) = (place(m, v), columns[v].lanes);
-                    let mut sum = sum;
-                    if product.add {
-                        sum = S::add(sum, S::load_first(to, lanes));
-                    }
-                    if lanes == S::LANES {
-                        S::store(to, sum);
-                    } else {
-                        S::store_first(to, lanes, sum);
-                    }
+        let mut right: [*const f32; V] = std::array::from_fn(|v| columns[v].right);
+        for k in 0..product.depth {
+            let mut row = [S::splat(0.0); V];
+            for v in 0..V {
+                row[v] = S::load(right[v]);
+                right[v] = right[v].wrapping_add(product.right_stride);
+            }
+            for m in 0..M {
+                let factor = S::splat(*left[m].add(k));
+                for v in 0..V {
+                    sums[m][v] = S::mul_add(factor, row[v], sums[m][v]);
                 }
+            }
+        }
+        for m in 0..M {
+            for v in 0..V {
+                S::store_first(place(m, v), columns[v].lanes, sums[m][v]);
+            }
+        }
+    }
+}
+
+/// Rows to a panel of the left-hand matrix of [`multiply_turned`].
+pub(crate) const PANEL: usize = 16;
+
+/// The product of a transposed matrix with another, both in panels.
+#[derive(Clone, Copy)]
+pub(crate) struct Turned {
+    /// `depth` rows of [`PANEL`] numbers, of which the first `rows` are rows of the result.
+    pub(crate) left: *const f32,
+    pub(crate) rows: usize,
+    /// `depth` rows of `width` numbers, a whole number of vectors.
+    pub(crate) right: *const f32,
+    pub(crate) width: usize,
+    /// Length of the inner dimension.
+    pub(crate) depth: usize,
+    /// Where the product is added: its rows are `stride` apart.
+    pub(crate) result: *mut f32,
+    pub(crate) stride: usize,
+}
+
+/// Adds the product to what the result holds; each element's chain begins with zero.
+///
+/// # Safety
+/// Every pointer is valid over the extent that it describes, `result` for `rows` rows of `width`,
+/// and no other thread touches the result meanwhile. Needs the instruction set of `S`.
+#[inline(always)]
+pub(crate) unsafe fn multiply_turned<S: Simd>(product: Turned) {
+    let mut at = 0;
+    while at + 2 * S::LANES <= product.width {
+        // SAFETY: the caller's promise.
+        unsafe { S::call(TurnedRows::<2> { product, at }) };
+        at += 2 * S::LANES;
+    }
+    while at < product.width {
+        // SAFETY: the caller's promise.
+        unsafe { S::call(TurnedRows::<1> { product, at }) };
+        at += S::LANES;
+    }
+}
+
+/// All rows of the result under `V` vectors from `at` on.
+struct TurnedRows<const V: usize> {
+    product: Turned,
+    at: usize,
+}
+
+impl<const V: usize> Kernel for TurnedRows<V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for first in (0..self.product.rows).step_by(S::ROWS) {
+            // SAFETY: the promise made to `multiply_turned`.
+            unsafe {
+                if S::ROWS == 8 {
+                    turned_tile::<S, 8, V>(&self.product, first, self.at);
+                } else {
+                    turned_tile::<S, 4, V>(&self.product, first, self.at);
+                }
+            }
+        }
+    }
+}
+
+/// One tile: `M` rows from row `first` on, of which those that exist are stored.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn turned_tile<S: Simd, const M: usize, const V: usize>(
+    product: &Turned,
+    first: usize,
+    at: usize,
+) {
+    // SAFETY: the caller's promise; a panel is whole, so rows that do not exist may be read.
+    unsafe {
+        let mut sums = [[S::splat(0.0); V]; M];
+        let (mut left, mut right) = (product.left.add(first), product.right.add(at));
+        for _ in 0..product.depth {
+            let mut row = [S::splat(0.0); V];
+            for v in 0..V {
+                row[v] = S::load(right.add(v * S::LANES));
+            }
+            for m in 0..M {
+                let factor = S::splat(*left.add(m));
+                for v in 0..V {
+                    sums[m][v] = S::mul_add(factor, row[v], sums[m][v]);
+                }
+            }
+            left = left.wrapping_add(PANEL);
+            right = right.wrapping_add(product.width);
+        }
+        for m in 0..M.min(product.rows - first) {
+            for v in 0..V {
+                let to = product.result.add((first + m) * product.stride + at + v * S::LANES);
+                S::store(to, S::add(S::load(to), sums[m][v]));
             }
         }
     }

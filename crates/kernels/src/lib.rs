@@ -12,22 +12,20 @@ mod buffer;
 mod conv;
 mod flex;
 mod gemm;
-mod linear;
 mod norm;
 mod optimizer;
 mod simd;
 mod stock;
 mod threads;
-mod window;
 
 #[cfg(test)]
 mod tests;
 
 use burn::backend::Dispatch;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use autodiff::NetworkOps;
-use flex::{is_fast, kind};
+use flex::{is_fast, is_fast_weight, kind};
 pub use optimizer::AdamWStep;
 use simd::Isa;
 pub use threads::{ThreadsError, set_threads};
@@ -61,35 +59,55 @@ impl Padding {
     }
 }
 
-/// A 2-D convolution (cross-correlation), `y[n,o] = bias[o] + sum_i x[n,i] * weight[o,i]`.
+/// How the kernel of a convolution moves over the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stride {
+    /// Pixels from one window to the next.
+    pub step: usize,
+    /// Zeros around the picture.
+    pub padding: Padding,
+    /// Whether every pixel is first repeated, twice in both directions (nearest-neighbour
+    /// upsampling).
+    pub upsample: bool,
+}
+
+/// What a layer adds to its products.
+#[derive(Clone, Debug, Default)]
+pub struct Added<const D: usize> {
+    /// One number a channel: `[1, O]` the same for all samples, `[N, O]` one for each.
+    pub bias: Option<Tensor<2>>,
+    /// Something of the result's shape.
+    pub residual: Option<Tensor<D>>,
+}
+
+/// A 2-D convolution (cross-correlation),
+/// `y[n,o] = sum_i x[n,i] * weight[o,i] + bias[n,o] + residual[n,o]`.
 ///
 /// # Shapes
-/// `x` `[N, I, H, W]`, `weight` `[O, I, KH, KW]`, `bias` `[O]`, result
-/// `[N, O, (H + top + bottom - KH) / stride + 1, (W + left + right - KW) / stride + 1]`.
-pub fn conv2d(
-    x: Tensor<4>,
-    weight: Tensor<4>,
-    bias: Option<Tensor<1>>,
-    stride: usize,
-    padding: Padding,
-) -> Tensor<4> {
-    let bias_is_fast = bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
-    if !bias_is_fast || !is_fast(&[kind(&x), kind(&weight)]) {
-        return stock::conv2d(x, weight, bias, stride, padding);
+/// `x` `[N, H, W, I]`, `weight` `[O, I, KH, KW]`, result
+/// `[N, (H + top + bottom - KH) / step + 1, (W + left + right - KW) / step + 1, O]`, where H and W
+/// are twice the picture's if it is upsampled.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, added: Added<4>, stride: Stride) -> Tensor<4> {
+    let bias_is_fast = added.bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
+    let residual_is_fast = added.residual.as_ref().is_none_or(|x| is_fast(&[kind(x)]));
+    if !bias_is_fast || !residual_is_fast || !is_fast(&[kind(&x)]) || !is_fast_weight(&weight) {
+        return stock::conv2d(x, weight, added, stride);
     }
-    let bias = bias.unwrap_or_else(|| no_bias(&weight, weight.dims()[0]));
-    Tensor::from_dispatch(Dispatch::fast_conv2d(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-        stride,
-        padding,
-    ))
+    let bias = added.bias.unwrap_or_else(|| no_bias(&weight));
+    let [x, weight] = [x, weight].map(Tensor::into_dispatch);
+    let bias = bias.into_dispatch();
+    Tensor::from_dispatch(match added.residual {
+        None => Dispatch::fast_conv2d(x, weight, bias, stride),
+        Some(residual) => {
+            Dispatch::fast_conv2d_residual(x, weight, bias, residual.into_dispatch(), stride)
+        }
+    })
 }
 
 /// A bias of zeros, which takes no part in differentiation.
-fn no_bias<const D: usize>(weight: &Tensor<D>, len: usize) -> Tensor<1> {
-    Tensor::zeros([len], &weight.device().without_autodiff())
+fn no_bias(weight: &Tensor<4>) -> Tensor<2> {
+    let device = weight.device().without_autodiff();
+    Tensor::zeros([1, weight.dims()[0]], (&device, DType::F32))
 }
 
 /// Group normalisation followed by an activation,
@@ -97,7 +115,7 @@ fn no_bias<const D: usize>(weight: &Tensor<D>, len: usize) -> Tensor<1> {
 /// with mean and (biased) variance over each sample's group of channels.
 ///
 /// # Shapes
-/// `x` `[N, C, H, W]`, `gamma` and `beta` `[C]`, result `[N, C, H, W]`; `groups` divides C.
+/// `x` `[N, H, W, C]`, `gamma` and `beta` `[C]`, result `[N, H, W, C]`; `groups` divides C.
 pub fn group_norm(
     x: Tensor<4>,
     gamma: Tensor<1>,
@@ -127,27 +145,33 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
 }
 
-/// A linear layer, `y = x weight^T + bias`.
+/// A linear layer, `y = x weight^T + bias + residual`.
 ///
 /// # Shapes
-/// `x` `[R, I]`, `weight` `[O, I]` (PyTorch's layout), `bias` `[O]`, result `[R, O]`.
-pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    let bias_is_fast = bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
-    if !bias_is_fast || !is_fast(&[kind(&x), kind(&weight)]) {
-        return stock::linear(x, weight, bias);
+/// `x` `[R, I]`, `weight` `[O, I]` (PyTorch's layout), result `[R, O]`.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, added: Added<2>) -> Tensor<2> {
+    let ([rows, inputs], [outputs, expected]) = (x.dims(), weight.dims());
+    assert_eq!(
+        inputs, expected,
+        "linear: the input is {inputs} wide, the weight expects {expected}"
+    );
+    if !is_fast(&[kind(&x)]) || !is_fast_weight(&weight) {
+        return stock::linear(x, weight, added);
     }
-    let bias = bias.unwrap_or_else(|| no_bias(&weight, weight.dims()[0]));
-    Tensor::from_dispatch(Dispatch::fast_linear(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-    ))
+    // A convolution of pictures of one pixel.
+    let added = Added {
+        bias: added.bias,
+        residual: added.residual.map(|x| x.reshape([rows, 1, 1, outputs])),
+    };
+    let stride = Stride { step: 1, padding: Padding::all(0), upsample: false };
+    let weight = weight.reshape([outputs, inputs, 1, 1]);
+    conv2d(x.reshape([rows, 1, 1, inputs]), weight, added, stride).reshape([rows, outputs])
 }
 
 /// Scaled dot-product attention, `softmax(q k^T / sqrt(D)) v`.
 ///
 /// # Shapes
-/// `q` `[N, H, T, D]`, `k` `[N, H, S, D]`, `v` `[N, H, S, D]`, result `[N, H, T, D]`.
+/// `q` `[N, T, H, D]`, `k` `[N, S, H, D]`, `v` `[N, S, H, D]`, result `[N, T, H, D]`.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     if !is_fast(&[kind(&q), kind(&k), kind(&v)]) {
         return stock::attention(q, k, v);

@@ -1,14 +1,21 @@
-//! Group normalisation with the activation that follows it, in one pass over each group.
+//! Group normalisation with the activation that follows it, over pictures laid out `[N, H, W, C]`.
+//!
+//! A picture is worked through in blocks of pixels, whose sums are added up in order: the threads
+//! share the pictures, or one picture's blocks where there are few pictures.
+
+use std::ops::Range;
 
 use crate::{
     Activation,
     activation::silu_slope,
-    buffer::{Output, SharedMut, parallel},
+    buffer::{Output, Scratch, SharedMut, parallel},
     simd::{Isa, Kernel, Simd},
 };
 
+/// Numbers to a block, which stays in the first cache.
+const BLOCK: usize = 8 * 1024;
 /// Numbers that one thread takes at a time at least.
-const GRAIN: usize = 8 * 1024;
+const GRAIN: usize = 16 * 1024;
 
 /// The shape of a normalisation.
 #[derive(Clone, Copy, Debug)]
@@ -23,88 +30,55 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    fn grain(&self) -> usize {
-        GRAIN.div_ceil((self.channels * self.pixels).max(1))
+    /// Numbers of one picture.
+    fn picture(&self) -> usize {
+        self.channels * self.pixels
+    }
+
+    /// Pixels to a block, and blocks to a picture.
+    fn blocks(&self) -> (usize, usize) {
+        let pixels = (BLOCK / self.channels.max(1)).max(1);
+        (pixels, self.pixels.div_ceil(pixels))
+    }
+
+    /// The numbers of block `i` within their picture.
+    fn block(&self, i: usize) -> Range<usize> {
+        let (pixels, _) = self.blocks();
+        let end = ((i + 1) * pixels).min(self.pixels);
+        i * pixels * self.channels..end * self.channels
     }
 }
 
 /// Mean and reciprocal standard deviation of every group of every sample.
 pub(crate) type Statistics = Vec<f32>;
 
-struct Forward<'a> {
-    shape: Shape,
-    /// One sample.
-    x: &'a [f32],
-    gamma: &'a [f32],
-    beta: &'a [f32],
-    y: SharedMut,
-    statistics: SharedMut,
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Shape { channels, pixels, groups, eps, activation, .. } = self.shape;
-        let per_group = channels / groups;
-        let span = per_group * pixels;
-        // First all statistics, then all results: the groups' chains of sums overlap.
-        for group in 0..groups {
-            // SAFETY: this sample's places.
-            unsafe {
-                let x = &self.x[group * span..(group + 1) * span];
-                let (mean, scale) = statistics::<S>(x, eps as f32);
-                *self.statistics.at(2 * group) = mean;
-                *self.statistics.at(2 * group + 1) = scale;
+/// Does three things to every picture: `sums` to each of its blocks, `finish` once, `apply` to each
+/// of its blocks.
+fn run(
+    shape: &Shape,
+    sums: impl Fn(usize, usize) + Sync,
+    finish: impl Fn(usize) + Sync,
+    apply: impl Fn(usize, usize) + Sync,
+) {
+    let (_, blocks) = shape.blocks();
+    if shape.samples >= 2 * rayon::current_num_threads() || shape.picture() <= GRAIN {
+        parallel(shape.samples, GRAIN.div_ceil(shape.picture().max(1)), |samples| {
+            for n in samples {
+                (0..blocks).for_each(|i| sums(n, i));
+                finish(n);
+                (0..blocks).for_each(|i| apply(n, i));
             }
-        }
-        for group in 0..groups {
-            // SAFETY: the offsets stay inside one sample; masks end with each channel.
-            unsafe {
-                let x = &self.x[group * span..(group + 1) * span];
-                let scale = *self.statistics.at(2 * group + 1);
-                let mean = S::splat(*self.statistics.at(2 * group));
-                for c in 0..per_group {
-                    let channel = group * per_group + c;
-                    let gain = S::splat(self.gamma[channel] * scale);
-                    let shift = S::splat(self.beta[channel]);
-                    for p in (0..pixels).step_by(S::LANES) {
-                        let left = pixels - p;
-                        let v = S::load_first(x.as_ptr().add(c * pixels + p), left);
-                        let z = S::mul_add(S::sub(v, mean), gain, shift);
-                        let y = match activation {
-                            Activation::Identity => z,
-                            Activation::Silu => S::mul(z, S::sigmoid(z)),
-                        };
-                        S::store_first(self.y.at(channel * pixels + p), left, y);
-                    }
-                }
-            }
-        }
+        });
+        return;
     }
-}
-
-/// Mean and `1 / sqrt(variance + eps)`, from two passes over numbers that are then in the cache.
-#[inline(always)]
-unsafe fn statistics<S: Simd>(x: &[f32], eps: f32) -> (f32, f32) {
-    // SAFETY: the masks end with the slice.
-    unsafe {
-        let mut sum = S::splat(0.0);
-        for at in (0..x.len()).step_by(S::LANES) {
-            sum = S::add(sum, S::load_first(x.as_ptr().add(at), x.len() - at));
-        }
-        let mean = S::sum(sum) / x.len() as f32;
-        let centre = S::splat(mean);
-        let mut squares = S::splat(0.0);
-        for at in (0..x.len()).step_by(S::LANES) {
-            let left = x.len() - at;
-            let v = S::keep_first(S::sub(S::load_first(x.as_ptr().add(at), left), centre), left);
-            squares = S::mul_add(v, v, squares);
-        }
-        let variance = S::sum(squares) / x.len() as f32;
-        (mean, 1.0 / (variance + eps).sqrt())
-    }
+    let each = |work: &(dyn Fn(usize, usize) + Sync)| {
+        parallel(shape.samples * blocks, GRAIN / BLOCK, |tasks| {
+            tasks.for_each(|task| work(task / blocks, task % blocks));
+        });
+    };
+    each(&sums);
+    (0..shape.samples).for_each(finish);
+    each(&apply);
 }
 
 /// The normalised and activated tensor, and the statistics that [`backward`] wants.
@@ -115,121 +89,184 @@ pub(crate) fn forward(
     gamma: &[f32],
     beta: &[f32],
 ) -> (Vec<f32>, Statistics) {
-    let sample = shape.channels * shape.pixels;
-    assert_eq!(x.len(), shape.samples * sample);
-    assert!(gamma.len() == shape.channels && beta.len() == shape.channels);
+    let Shape { samples, channels, groups, .. } = shape;
+    assert_eq!(x.len(), samples * shape.picture());
+    assert!(gamma.len() == channels && beta.len() == channels && channels.is_multiple_of(groups));
+    let (_, blocks) = shape.blocks();
     let mut y = Output::new(x.len());
-    let mut statistics = Output::new(2 * shape.samples * shape.groups);
+    let mut statistics = Output::new(2 * samples * groups);
+    let mut sums = Scratch::take(samples * blocks * 2 * channels);
+    let mut table = Scratch::take(samples * 3 * channels);
     let (y_to, statistics_to) = (y.pointer(), statistics.pointer());
-    parallel(shape.samples, shape.grain(), |range| {
-        for n in range {
-            isa.run(Forward {
-                shape,
-                x: &x[n * sample..(n + 1) * sample],
-                gamma,
-                beta,
-                y: y_to.from(n * sample),
-                statistics: statistics_to.from(2 * n * shape.groups),
-            });
-        }
-    });
+    let [sums, table] = [&mut sums, &mut table].map(|s| SharedMut::new(s.slice()));
+    let picture = |n: usize| &x[n * shape.picture()..(n + 1) * shape.picture()];
+    let sums_of = |n: usize, i: usize| sums.from((n * blocks + i) * 2 * channels);
+    run(
+        &shape,
+        |n, i| {
+            let origin = &picture(n)[..channels];
+            let x = &picture(n)[shape.block(i)];
+            isa.run(Moments { x, origin, to: sums_of(n, i) });
+        },
+        |n| {
+            let origin = &picture(n)[..channels];
+            let statistics = statistics_to.from(2 * n * groups);
+            let to = table.from(n * 3 * channels);
+            let scaled = [origin, gamma, beta];
+            // SAFETY: the blocks wrote their sums; this sample's statistics and table.
+            unsafe { settle(&shape, scaled, sums_of(n, 0), statistics, to) };
+        },
+        |n, i| {
+            let block = shape.block(i);
+            let to = y_to.from(n * shape.picture() + block.start);
+            // SAFETY: written above, and by this sample's task alone.
+            let table = unsafe {
+                std::slice::from_raw_parts(table.at(n * 3 * channels).cast_const(), 3 * channels)
+            };
+            let activation = shape.activation;
+            isa.run(Apply { x: &picture(n)[block], table, activation, to });
+        },
+    );
     // SAFETY: every sample wrote its part of both whole.
     unsafe { (y.finish(), statistics.finish()) }
 }
 
-struct Backward<'a> {
-    shape: Shape,
-    /// One sample.
+/// For each channel of a block the sums of `x - origin` and of its square.
+struct Moments<'a> {
     x: &'a [f32],
-    gradient: &'a [f32],
-    gamma: &'a [f32],
-    beta: &'a [f32],
-    statistics: &'a [f32],
-    dx: SharedMut,
-    /// For each channel the sums over the pixels of `dz` and of `dz` times the normalised `x`.
-    sums: SharedMut,
+    origin: &'a [f32],
+    to: SharedMut,
 }
 
-impl Kernel for Backward<'_> {
+impl Kernel for Moments<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Shape { channels, pixels, groups, .. } = self.shape;
-        let per_group = channels / groups;
-        for channel in 0..channels {
-            // SAFETY: the offsets stay inside one sample; this thread alone has its places.
-            unsafe {
-                let (sum, product) = self.channel::<S>(channel / per_group, channel);
-                *self.sums.at(2 * channel) = sum;
-                *self.sums.at(2 * channel + 1) = product;
+        let channels = self.origin.len();
+        let mut at = 0;
+        // SAFETY: the masks end with each pixel.
+        unsafe {
+            while at + 4 * S::LANES <= channels {
+                self.vectors::<S, 4>(at);
+                at += 4 * S::LANES;
             }
-        }
-        let count = (per_group * pixels) as f32;
-        for group in 0..groups {
-            let (mut first, mut second) = (0.0f32, 0.0f32);
-            for channel in group * per_group..(group + 1) * per_group {
-                // SAFETY: written above.
-                unsafe {
-                    first += self.gamma[channel] * *self.sums.at(2 * channel);
-                    second += self.gamma[channel] * *self.sums.at(2 * channel + 1);
-                }
+            while at < channels {
+                self.vectors::<S, 1>(at);
+                at += S::LANES;
             }
-            // SAFETY: as above.
-            unsafe { self.finish::<S>(group, first / count, second / count) };
         }
     }
 }
 
-impl Backward<'_> {
-    /// Writes `dz`, the gradient before the activation, to `dx` and returns its two sums.
+impl Moments<'_> {
     #[inline(always)]
-    unsafe fn channel<S: Simd>(&self, group: usize, channel: usize) -> (f32, f32) {
-        let pixels = self.shape.pixels;
-        let at = channel * pixels;
-        // SAFETY: the masks end with the channel.
+    #[allow(clippy::needless_range_loop)]
+    unsafe fn vectors<S: Simd, const V: usize>(&self, at: usize) {
+        let channels = self.origin.len();
+        // SAFETY: the caller's promise.
         unsafe {
-            let mean = S::splat(self.statistics[2 * group]);
-            let scale = S::splat(self.statistics[2 * group + 1]);
-            let gamma = S::splat(self.gamma[channel]);
-            let beta = S::splat(self.beta[channel]);
-            let (mut sum, mut product) = (S::splat(0.0), S::splat(0.0));
-            for p in (0..pixels).step_by(S::LANES) {
-                let left = pixels - p;
-                let x = S::load_first(self.x.as_ptr().add(at + p), left);
-                let mut dz = S::load_first(self.gradient.as_ptr().add(at + p), left);
-                let normal = S::mul(S::sub(x, mean), scale);
-                if self.shape.activation == Activation::Silu {
-                    dz = S::mul(dz, silu_slope::<S>(S::mul_add(normal, gamma, beta)));
-                }
-                sum = S::add(sum, dz);
-                product = S::mul_add(dz, normal, product);
-                S::store_first(self.dx.at(at + p), left, dz);
+            let mut origin = [S::splat(0.0); V];
+            for v in 0..V {
+                let first = at + v * S::LANES;
+                origin[v] = S::load_first(self.origin.as_ptr().add(first), channels - first);
             }
-            (S::sum(sum), S::sum(product))
+            let (mut sums, mut squares) = ([S::splat(0.0); V], [S::splat(0.0); V]);
+            for pixel in self.x.chunks_exact(channels) {
+                for v in 0..V {
+                    let first = at + v * S::LANES;
+                    let x = S::load_first(pixel.as_ptr().add(first), channels - first);
+                    let x = S::sub(x, origin[v]);
+                    sums[v] = S::add(sums[v], x);
+                    squares[v] = S::mul_add(x, x, squares[v]);
+                }
+            }
+            for v in 0..V {
+                let first = at + v * S::LANES;
+                S::store_first(self.to.at(first), channels - first, sums[v]);
+                S::store_first(self.to.at(channels + first), channels - first, squares[v]);
+            }
         }
     }
+}
 
-    /// Turns the group's `dz` into `dx = (gamma dz - first - x_hat second) / sigma`.
-    #[inline(always)]
-    unsafe fn finish<S: Simd>(&self, group: usize, first: f32, second: f32) {
-        let pixels = self.shape.pixels;
-        let per_group = self.shape.channels / self.shape.groups;
-        // SAFETY: the masks end with each channel.
+/// Turns the sums of one sample's blocks into its statistics and into a table of what is taken
+/// from each channel, what it is multiplied with, and what is added.
+///
+/// # Safety
+/// `sums` holds every block's, `statistics` and `table` have room for this sample's.
+unsafe fn settle(
+    shape: &Shape,
+    [origin, gamma, beta]: [&[f32]; 3],
+    sums: SharedMut,
+    statistics: SharedMut,
+    table: SharedMut,
+) {
+    let Shape { channels, pixels, groups, eps, .. } = *shape;
+    let (per_group, blocks) = (channels / groups, shape.blocks().1);
+    let count = pixels as f64;
+    for group in 0..groups {
+        let members = group * per_group..(group + 1) * per_group;
+        // SAFETY: the caller's promise.
         unsafe {
-            let mean = S::splat(self.statistics[2 * group]);
-            let scale = S::splat(self.statistics[2 * group + 1]);
-            let (first, second) = (S::splat(first), S::splat(second));
-            for channel in group * per_group..(group + 1) * per_group {
-                let gamma = S::splat(self.gamma[channel]);
-                let at = channel * pixels;
-                for p in (0..pixels).step_by(S::LANES) {
-                    let left = pixels - p;
-                    let x = S::load_first(self.x.as_ptr().add(at + p), left);
-                    let dz = S::load_first(self.dx.at(at + p), left);
-                    let normal = S::mul(S::sub(x, mean), scale);
-                    let rest = S::sub(S::sub(S::mul(dz, gamma), first), S::mul(normal, second));
-                    S::store_first(self.dx.at(at + p), left, S::mul(rest, scale));
+            // Each channel's mean and sum of squared deviations, then the group's (Chan et al.).
+            let (mut mean, mut spread) = (0.0f64, 0.0f64);
+            let total = |c: usize| {
+                (0..blocks)
+                    .map(|i| f64::from(*sums.at(i * 2 * channels + c)))
+                    .fold(0.0, |sum, part| sum + part)
+            };
+            for (i, c) in members.clone().enumerate() {
+                let (sum, squares) = (total(c), total(channels + c));
+                let own_mean = f64::from(origin[c]) + sum / count;
+                let difference = own_mean - mean;
+                spread += squares - sum * sum / count;
+                spread += difference * difference * count * i as f64 / (i + 1) as f64;
+                mean += difference / (i + 1) as f64;
+            }
+            let variance = (spread / (count * per_group as f64)).max(0.0);
+            // A NaN stays one.
+            let variance = if spread.is_nan() { spread } else { variance };
+            let scale = 1.0 / (variance + eps).sqrt();
+            *statistics.at(2 * group) = mean as f32;
+            *statistics.at(2 * group + 1) = scale as f32;
+            for c in members {
+                *table.at(c) = mean as f32;
+                *table.at(channels + c) = gamma[c] * scale as f32;
+                *table.at(2 * channels + c) = beta[c];
+            }
+        }
+    }
+}
+
+/// `act((x - taken) * factor + shift)` for a block.
+struct Apply<'a> {
+    x: &'a [f32],
+    table: &'a [f32],
+    activation: Activation,
+    to: SharedMut,
+}
+
+impl Kernel for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let channels = self.table.len() / 3;
+        let silu = self.activation == Activation::Silu;
+        for (i, pixel) in self.x.chunks_exact(channels).enumerate() {
+            for at in (0..channels).step_by(S::LANES) {
+                let left = channels - at;
+                // SAFETY: the masks end with the pixel.
+                unsafe {
+                    let part =
+                        |i: usize| S::load_first(self.table.as_ptr().add(i * channels + at), left);
+                    let x = S::sub(S::load_first(pixel.as_ptr().add(at), left), part(0));
+                    let mut y = S::mul_add(x, part(1), part(2));
+                    if silu {
+                        y = S::mul(y, S::sigmoid(y));
+                    }
+                    S::store_first(self.to.at(i * channels + at), left, y);
                 }
             }
         }
@@ -243,36 +280,175 @@ pub(crate) fn backward(
     [x, gamma, beta, gradient]: [&[f32]; 4],
     statistics: &[f32],
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-    let sample = shape.channels * shape.pixels;
-    assert!(x.len() == shape.samples * sample && gradient.len() == x.len());
-    assert_eq!(statistics.len(), 2 * shape.samples * shape.groups);
+    let Shape { samples, channels, groups, activation, .. } = shape;
+    assert!(x.len() == samples * shape.picture() && gradient.len() == x.len());
+    assert_eq!(statistics.len(), 2 * samples * groups);
+    let (_, blocks) = shape.blocks();
     let mut dx = Output::new(x.len());
-    let mut sums = Output::new(2 * shape.samples * shape.channels);
-    let (dx_to, sums_to) = (dx.pointer(), sums.pointer());
-    parallel(shape.samples, shape.grain(), |range| {
-        for n in range {
-            let part = n * sample..(n + 1) * sample;
-            isa.run(Backward {
-                shape,
-                x: &x[part.clone()],
-                gradient: &gradient[part],
-                gamma,
-                beta,
-                statistics: &statistics[2 * n * shape.groups..2 * (n + 1) * shape.groups],
-                dx: dx_to.from(n * sample),
-                sums: sums_to.from(2 * n * shape.channels),
+    let mut totals = Output::new(samples * 2 * channels);
+    let mut sums = Scratch::take(samples * blocks * 2 * channels);
+    let mut table = Scratch::take(samples * 4 * channels);
+    let (dx_to, totals_to) = (dx.pointer(), totals.pointer());
+    let [sums, table] = [&mut sums, &mut table].map(|s| SharedMut::new(s.slice()));
+    let sample = |n: usize| &statistics[2 * n * groups..2 * (n + 1) * groups];
+    let block = |n: usize, i: usize| {
+        let Range { start, end } = shape.block(i);
+        n * shape.picture() + start..n * shape.picture() + end
+    };
+    run(
+        &shape,
+        |n, i| {
+            let block = block(n, i);
+            isa.run(Slopes {
+                operands: [&x[block.clone()], &gradient[block.clone()], gamma, beta],
+                statistics: sample(n),
+                activation,
+                dz: dx_to.from(block.start),
+                sums: sums.from((n * blocks + i) * 2 * channels),
             });
-        }
-    });
+        },
+        |n| {
+            let (sums, totals) =
+                (sums.from(n * blocks * 2 * channels), totals_to.from(2 * n * channels));
+            // SAFETY: the blocks wrote their sums; this sample's totals and table.
+            unsafe {
+                balance(&shape, gamma, sample(n), [sums, totals, table.from(4 * n * channels)])
+            };
+        },
+        |n, i| {
+            let block = block(n, i);
+            let (first, len) = (block.start, 4 * channels);
+            // SAFETY: written above, and by this sample's task alone.
+            let table = unsafe { std::slice::from_raw_parts(table.at(n * len).cast_const(), len) };
+            isa.run(Spread { x: &x[block], table, dx: dx_to.from(first) });
+        },
+    );
     // SAFETY: every sample wrote its part of both whole.
-    let (dx, sums) = unsafe { (dx.finish(), sums.finish()) };
-    let mut totals = vec![0.0f32; 2 * shape.channels];
-    for sample in sums.chunks_exact(2 * shape.channels) {
-        for (total, part) in totals.iter_mut().zip(sample) {
-            *total += part;
+    let (dx, totals) = unsafe { (dx.finish(), totals.finish()) };
+    let mut sum = vec![0.0f32; 2 * channels];
+    for sample in totals.chunks_exact((2 * channels).max(1)) {
+        sum.iter_mut().zip(sample).for_each(|(sum, part)| *sum += part);
+    }
+    let dgamma = sum.split_off(channels);
+    (dx, dgamma, sum)
+}
+
+/// Writes a block's `dz`, the gradient before the activation, and for each channel its sum and that
+/// of `dz` times the normalised `x`.
+struct Slopes<'a> {
+    /// `x`, the gradient of the result, `gamma`, `beta`.
+    operands: [&'a [f32]; 4],
+    /// Of this sample.
+    statistics: &'a [f32],
+    activation: Activation,
+    dz: SharedMut,
+    sums: SharedMut,
+}
+
+impl Kernel for Slopes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let [x, gradient, gamma, beta] = self.operands;
+        let channels = gamma.len();
+        let per_group = channels / (self.statistics.len() / 2);
+        let (mut means, mut scales) = (Scratch::take(channels), Scratch::take(channels));
+        for c in 0..channels {
+            means.slice()[c] = self.statistics[c / per_group * 2];
+            scales.slice()[c] = self.statistics[c / per_group * 2 + 1];
+        }
+        let silu = self.activation == Activation::Silu;
+        for at in (0..channels).step_by(S::LANES) {
+            let left = channels - at;
+            // SAFETY: the masks end with each pixel.
+            unsafe {
+                let mean = S::load_first(means.pointer().add(at), left);
+                let scale = S::load_first(scales.pointer().add(at), left);
+                let gamma = S::load_first(gamma.as_ptr().add(at), left);
+                let beta = S::load_first(beta.as_ptr().add(at), left);
+                let (mut sum, mut product) = (S::splat(0.0), S::splat(0.0));
+                for p in (at..x.len()).step_by(channels) {
+                    let x = S::load_first(x.as_ptr().add(p), left);
+                    let mut dz = S::load_first(gradient.as_ptr().add(p), left);
+                    let normal = S::mul(S::sub(x, mean), scale);
+                    if silu {
+                        dz = S::mul(dz, silu_slope::<S>(S::mul_add(normal, gamma, beta)));
+                    }
+                    sum = S::add(sum, dz);
+                    product = S::mul_add(dz, normal, product);
+                    S::store_first(self.dz.at(p), left, dz);
+                }
+                S::store_first(self.sums.at(at), left, sum);
+                S::store_first(self.sums.at(channels + at), left, product);
+            }
         }
     }
-    let dbeta = totals.iter().step_by(2).copied().collect();
-    let dgamma = totals.iter().skip(1).step_by(2).copied().collect();
-    (dx, dgamma, dbeta)
+}
+
+/// Adds up one sample's blocks, and lists for each channel the numbers that [`Spread`] takes.
+///
+/// # Safety
+/// `sums` holds every block's, `totals` and `table` have room for this sample's.
+unsafe fn balance(
+    shape: &Shape,
+    gamma: &[f32],
+    statistics: &[f32],
+    [sums, totals, table]: [SharedMut; 3],
+) {
+    let Shape { channels, pixels, groups, .. } = *shape;
+    let (per_group, blocks) = (channels / groups, shape.blocks().1);
+    let count = (per_group * pixels) as f32;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for at in 0..2 * channels {
+            *totals.at(at) = (0..blocks).map(|i| *sums.at(i * 2 * channels + at)).sum();
+        }
+        for group in 0..groups {
+            let members = group * per_group..(group + 1) * per_group;
+            let (mut first, mut second) = (0.0f32, 0.0f32);
+            for c in members.clone() {
+                first += gamma[c] * *totals.at(c);
+                second += gamma[c] * *totals.at(channels + c);
+            }
+            let (mean, scale) = (statistics[2 * group], statistics[2 * group + 1]);
+            for c in members {
+                *table.at(c) = mean;
+                *table.at(channels + c) = gamma[c] * scale;
+                *table.at(2 * channels + c) = first / count * scale;
+                *table.at(3 * channels + c) = second / count * scale * scale;
+            }
+        }
+    }
+}
+
+/// Turns a block's `dz` into `dx = (gamma dz - mean(gamma dz) - x_hat mean(gamma dz x_hat)) / sigma`.
+struct Spread<'a> {
+    x: &'a [f32],
+    table: &'a [f32],
+    dx: SharedMut,
+}
+
+impl Kernel for Spread<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let channels = self.table.len() / 4;
+        for (i, pixel) in self.x.chunks_exact(channels).enumerate() {
+            for at in (0..channels).step_by(S::LANES) {
+                let left = channels - at;
+                // SAFETY: the masks end with the pixel.
+                unsafe {
+                    let part =
+                        |i: usize| S::load_first(self.table.as_ptr().add(i * channels + at), left);
+                    let x = S::sub(S::load_first(pixel.as_ptr().add(at), left), part(0));
+                    let place = self.dx.at(i * channels + at);
+                    let dz = S::mul(S::load_first(place, left), part(1));
+                    let rest = S::sub(S::sub(dz, part(2)), S::mul(x, part(3)));
+                    S::store_first(place, left, rest);
+                }
+            }
+        }
+    }
 }

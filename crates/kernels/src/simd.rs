@@ -42,17 +42,6 @@ impl Isa {
         *BEST.get_or_init(|| Self::available().pop().unwrap_or(Self::Portable))
     }
 
-    /// Numbers to a vector.
-    pub(crate) fn lanes(self) -> usize {
-        match self {
-            Self::Portable => Portable::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => x86::Avx2::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => x86::Avx512::LANES,
-        }
-    }
-
     /// Runs `kernel` compiled for this instruction set.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {

@@ -2,19 +2,39 @@
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 
-use crate::{Activation, AdamWStep, Padding};
+use crate::{Activation, AdamWStep, Added, Padding, Stride};
 
 pub(crate) fn conv2d(
     x: Tensor<4>,
     weight: Tensor<4>,
-    bias: Option<Tensor<1>>,
-    stride: usize,
-    padding: Padding,
+    added: Added<4>,
+    stride: Stride,
 ) -> Tensor<4> {
-    let Padding { top, bottom, left, right } = padding;
-    let options =
-        ConvOptions::new_with_padding([stride, stride], [(top, bottom), (left, right)], [1, 1], 1);
-    module::conv2d(x, weight, bias, options)
+    let x = if stride.upsample { upsample(x) } else { x };
+    let Padding { top, bottom, left, right } = stride.padding;
+    let step = [stride.step, stride.step];
+    let options = ConvOptions::new_with_padding(step, [(top, bottom), (left, right)], [1, 1], 1);
+    // The products are computed as precisely as the weight is, everything else as `x` is.
+    let (outer, inner) = (x.dtype(), weight.dtype());
+    let x = x.cast(inner).permute([0, 3, 1, 2]);
+    let y = module::conv2d(x, weight, None, options).permute([0, 2, 3, 1]).cast(outer);
+    let y = match added.bias {
+        Some(bias) => {
+            let [n, o] = bias.dims();
+            y + bias.reshape([n, 1, 1, o])
+        }
+        None => y,
+    };
+    match added.residual {
+        Some(residual) => y + residual,
+        None => y,
+    }
+}
+
+/// Repeats every pixel twice in both directions.
+fn upsample(x: Tensor<4>) -> Tensor<4> {
+    let [n, h, w, c] = x.dims();
+    x.reshape([n, h, 1, w, 1, c]).expand([n, h, 2, w, 2, c]).reshape([n, 2 * h, 2 * w, c])
 }
 
 pub(crate) fn group_norm(
@@ -25,31 +45,37 @@ pub(crate) fn group_norm(
     eps: f64,
     activation: Activation,
 ) -> Tensor<4> {
-    let [n, c, h, w] = x.dims();
-    let flat = x.reshape([n, groups, c / groups * h * w]);
-    let mean = flat.clone().mean_dim(2);
-    let centred = flat - mean;
-    let variance = centred.clone().square().mean_dim(2);
-    let normalised = (centred / (variance + eps).sqrt()).reshape([n, c, h, w]);
-    let y = normalised * gamma.reshape([1, c, 1, 1]) + beta.reshape([1, c, 1, 1]);
+    let [n, h, w, c] = x.dims();
+    let mean_of = |x: Tensor<4>| x.mean_dim(1).mean_dim(3);
+    let grouped = x.reshape([n, h * w, groups, c / groups]);
+    let centred = grouped.clone() - mean_of(grouped);
+    let variance = mean_of(centred.clone().square());
+    let normalised = (centred / (variance + eps).sqrt()).reshape([n, h, w, c]);
+    let y = normalised * gamma.reshape([1, 1, 1, c]) + beta.reshape([1, 1, 1, c]);
     match activation {
         Activation::Identity => y,
         Activation::Silu => burn::tensor::activation::silu(y),
     }
 }
 
-pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    let y = x.matmul(weight.transpose());
-    match bias {
-        Some(bias) => y + bias.unsqueeze(),
+pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, added: Added<2>) -> Tensor<2> {
+    let (outer, inner) = (x.dtype(), weight.dtype());
+    let y = x.cast(inner).matmul(weight.transpose()).cast(outer);
+    let y = match added.bias {
+        Some(bias) => y + bias,
+        None => y,
+    };
+    match added.residual {
+        Some(residual) => y + residual,
         None => y,
     }
 }
 
 pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     let scale = (q.dims()[3] as f64).powf(-0.5);
+    let [q, k, v] = [q, k, v].map(|x| x.swap_dims(1, 2));
     let scores = q.matmul(k.swap_dims(2, 3)) * scale;
-    burn::tensor::activation::softmax(scores, 3).matmul(v)
+    burn::tensor::activation::softmax(scores, 3).matmul(v).swap_dims(1, 2)
 }
 
 pub(crate) fn adamw<const D: usize>(

@@ -4,7 +4,7 @@
 mod convolution;
 mod others;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::simd::Isa;
 

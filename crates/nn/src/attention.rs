@@ -54,20 +54,20 @@ impl SelfAttention {
     }
 
     /// # Shapes
-    /// `[N, C, H, W]`, kept.
+    /// `[N, H, W, C]`, kept.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [n, c, h, w] = x.dims();
+        let [n, h, w, c] = x.dims();
         let (tokens, heads) = (h * w, self.heads);
         let normalised = self.group_norm.forward(x.clone(), Activation::Identity);
-        let normalised =
-            normalised.reshape([n, c, tokens]).swap_dims(1, 2).reshape([n * tokens, c]);
-        let split = |y: Tensor<2>| y.reshape([n, tokens, heads, c / heads]).swap_dims(1, 2);
+        let normalised = normalised.reshape([n * tokens, c]);
+        let split = |y: Tensor<2>| y.reshape([n, tokens, heads, c / heads]);
         let q = split(self.to_q.forward(normalised.clone()));
         let k = split(self.to_k.forward(normalised.clone()));
         let v = split(self.to_v.forward(normalised));
-        let y = sumi_kernels::attention(q, k, v).swap_dims(1, 2).reshape([n * tokens, c]);
-        let y = self.to_out.iter().fold(y, |y, linear| linear.forward(y));
-        let y = x + y.reshape([n, tokens, c]).swap_dims(1, 2).reshape([n, c, h, w]);
+        let y = sumi_kernels::attention(q, k, v).reshape([n * tokens, c]);
+        let x = x.reshape([n * tokens, c]);
+        let y = self.to_out.iter().fold(y, |y, linear| linear.forward_onto(y, Some(x.clone())));
+        let y = y.reshape([n, h, w, c]);
         match self.output_scale {
             1.0 => y,
             scale => y / scale,

@@ -3,7 +3,7 @@
 use crate::{Init, Pass};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
-use sumi_kernels::{Activation, Padding};
+use sumi_kernels::{Activation, Added, Padding, Stride};
 
 /// PyTorch's default bound for weights and biases, `1 / sqrt(fan_in)`.
 fn default_bound(fan_in: usize) -> f64 {
@@ -40,7 +40,16 @@ impl Linear {
     /// # Shapes
     /// `[R, in]` to `[R, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        sumi_kernels::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+        self.forward_onto(x, None)
+    }
+
+    /// Adds `residual` to the result.
+    ///
+    /// # Shapes
+    /// `[R, in]` to `[R, out]`, which is the residual's shape too.
+    pub fn forward_onto(&self, x: Tensor<2>, residual: Option<Tensor<2>>) -> Tensor<2> {
+        let bias = self.bias.as_ref().map(|bias| bias.val().unsqueeze());
+        sumi_kernels::linear(x, self.weight.val(), Added { bias, residual })
     }
 }
 
@@ -52,9 +61,7 @@ pub struct Conv2d {
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
-    stride: usize,
-    #[module(skip)]
-    padding: [usize; 4],
+    stride: Stride,
 }
 
 impl Conv2d {
@@ -63,43 +70,52 @@ impl Conv2d {
         init: &mut Init,
         [inputs, outputs]: [usize; 2],
         kernel: usize,
-        stride: usize,
-        padding: Padding,
+        stride: Stride,
     ) -> Self {
         let bound = default_bound(inputs * kernel * kernel);
         let weight = init.uniform([outputs, inputs, kernel, kernel], bound);
         let bias = init.uniform([outputs], bound);
-        Self::from_parts(weight, bias, stride, padding)
+        Self { weight, bias: Some(bias), stride }
+    }
+
+    /// [`Conv2d::new`] with stride 1, the size kept.
+    pub fn same(init: &mut Init, channels: [usize; 2], kernel: usize) -> Self {
+        Self::new(init, channels, kernel, Self::same_size(kernel))
     }
 
     /// All zeros, stride 1, the size kept.
     pub fn zeros(init: &mut Init, [inputs, outputs]: [usize; 2], kernel: usize) -> Self {
         let weight = init.constant([outputs, inputs, kernel, kernel], 0.0);
         let bias = init.constant([outputs], 0.0);
-        Self::from_parts(weight, bias, 1, Padding::all(kernel / 2))
+        Self { weight, bias: Some(bias), stride: Self::same_size(kernel) }
     }
 
-    fn from_parts(
-        weight: Param<Tensor<4>>,
-        bias: Param<Tensor<1>>,
-        stride: usize,
-        padding: Padding,
-    ) -> Self {
-        let Padding { top, bottom, left, right } = padding;
-        Self { weight, bias: Some(bias), stride, padding: [top, bottom, left, right] }
+    fn same_size(kernel: usize) -> Stride {
+        Stride { step: 1, padding: Padding::all(kernel / 2), upsample: false }
     }
 
     /// # Shapes
-    /// `[N, in, H, W]` to `[N, out, H', W']`.
+    /// `[N, H, W, in]` to `[N, H', W', out]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [top, bottom, left, right] = self.padding;
-        sumi_kernels::conv2d(
-            x,
-            self.weight.val(),
-            self.bias.as_ref().map(Param::val),
-            self.stride,
-            Padding { top, bottom, left, right },
-        )
+        self.forward_onto(x, None, None)
+    }
+
+    /// Adds `shift` to every pixel of a sample, and `residual` to the result.
+    ///
+    /// # Shapes
+    /// `[N, H, W, in]` to `[N, H', W', out]`, which is the residual's shape too; `shift` `[N, out]`.
+    pub fn forward_onto(
+        &self,
+        x: Tensor<4>,
+        shift: Option<Tensor<2>>,
+        residual: Option<Tensor<4>>,
+    ) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(|bias| bias.val().unsqueeze());
+        let bias = match (bias, shift) {
+            (Some(bias), Some(shift)) => Some(shift + bias),
+            (bias, shift) => bias.or(shift),
+        };
+        sumi_kernels::conv2d(x, self.weight.val(), Added { bias, residual }, self.stride)
     }
 }
 
@@ -128,7 +144,7 @@ impl GroupNorm {
     }
 
     /// # Shapes
-    /// `[N, C, H, W]`, kept.
+    /// `[N, H, W, C]`, kept.
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (gamma, beta) = (self.weight.val(), self.bias.val());
         sumi_kernels::group_norm(x, gamma, beta, self.groups, self.eps, activation)

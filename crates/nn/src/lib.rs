@@ -22,5 +22,5 @@ pub use parameters::{
 pub use pass::Pass;
 pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
-pub use sumi_kernels::{Activation, Padding};
+pub use sumi_kernels::{Activation, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};

@@ -1,10 +1,8 @@
 //! Halving and doubling a feature map.
 
-use crate::{Conv2d, Init, Padding};
+use crate::{Conv2d, Init, Padding, Stride};
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 
 /// Halves height and width with a 3x3 convolution of stride 2.
 #[derive(Module, Debug)]
@@ -20,11 +18,12 @@ impl Downsample {
             0 => Padding { top: 0, bottom: 1, left: 0, right: 1 },
             pixels => Padding::all(pixels),
         };
-        Self { conv: Conv2d::new(init, [channels, channels], 3, 2, padding) }
+        let stride = Stride { step: 2, padding, upsample: false };
+        Self { conv: Conv2d::new(init, [channels, channels], 3, stride) }
     }
 
     /// # Shapes
-    /// `[N, C, H, W]` to `[N, C, H/2, W/2]`.
+    /// `[N, H, W, C]` to `[N, H/2, W/2, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.conv.forward(x)
     }
@@ -33,21 +32,20 @@ impl Downsample {
 /// Doubles height and width by repeating pixels, then convolves 3x3.
 #[derive(Module, Debug)]
 pub struct Upsample {
-    /// The convolution.
+    /// The convolution, which repeats the pixels as it reads them.
     pub conv: Conv2d,
 }
 
 impl Upsample {
     /// Keeps the number of channels.
     pub fn new(init: &mut Init, channels: usize) -> Self {
-        Self { conv: Conv2d::new(init, [channels, channels], 3, 1, Padding::all(1)) }
+        let stride = Stride { step: 1, padding: Padding::all(1), upsample: true };
+        Self { conv: Conv2d::new(init, [channels, channels], 3, stride) }
     }
 
     /// # Shapes
-    /// `[N, C, H, W]` to `[N, C, 2 H, 2 W]`.
+    /// `[N, H, W, C]` to `[N, 2 H, 2 W, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, h, w] = x.dims();
-        let options = InterpolateOptions::new(InterpolateMode::Nearest);
-        self.conv.forward(interpolate(x, options.with_output_size([2 * h, 2 * w])))
+        self.conv.forward(x)
     }
 }

@@ -1,6 +1,6 @@
 //! The residual block of the U-Nets.
 
-use crate::{Activation, Conv2d, Dropout, GroupNorm, Init, Linear, Padding, Pass};
+use crate::{Activation, Conv2d, Dropout, GroupNorm, Init, Linear, Pass};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -51,12 +51,11 @@ impl ResnetBlock {
         let shortcut = inputs != outputs;
         Self {
             norm1: GroupNorm::new(init, inputs, groups, eps),
-            conv1: Conv2d::new(init, [inputs, outputs], 3, 1, Padding::all(1)),
+            conv1: Conv2d::same(init, [inputs, outputs], 3),
             time_emb_proj: Linear::new(init, config.time_dim, outputs),
             norm2: GroupNorm::new(init, outputs, groups, eps),
             conv2: Conv2d::zeros(init, [outputs, outputs], 3),
-            conv_shortcut: shortcut
-                .then(|| Conv2d::new(init, [inputs, outputs], 1, 1, Padding::default())),
+            conv_shortcut: shortcut.then(|| Conv2d::same(init, [inputs, outputs], 1)),
             dropout: Dropout::new(config.dropout),
             output_scale: config.output_scale,
         }
@@ -65,21 +64,19 @@ impl ResnetBlock {
     /// `time` is the embedding after its SiLU, which all blocks share.
     ///
     /// # Shapes
-    /// `x` `[N, inputs, H, W]`, `time` `[N, time_dim]`, result `[N, outputs, H, W]`.
+    /// `x` `[N, H, W, inputs]`, `time` `[N, time_dim]`, result `[N, H, W, outputs]`.
     pub fn forward(&self, x: Tensor<4>, time: Tensor<2>, pass: &mut Pass) -> Tensor<4> {
-        let h = self.conv1.forward(self.norm1.forward(x.clone(), Activation::Silu));
-        let time = self.time_emb_proj.forward(time);
-        let [n, c] = time.dims();
-        let h = h + time.reshape([n, c, 1, 1]);
+        let h = self.norm1.forward(x.clone(), Activation::Silu);
+        let h = self.conv1.forward_onto(h, Some(self.time_emb_proj.forward(time)), None);
         let h = self.dropout.forward(self.norm2.forward(h, Activation::Silu), pass);
-        let h = self.conv2.forward(h);
         let x = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),
             None => x,
         };
+        let y = self.conv2.forward_onto(h, None, Some(x));
         match self.output_scale {
-            1.0 => x + h,
-            scale => (x + h) / scale,
+            1.0 => y,
+            scale => y / scale,
         }
     }
 }

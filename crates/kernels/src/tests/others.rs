@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Activation, AdamWStep, activation, attention, linear, norm, optimizer, stock};
+use crate::{Activation, AdamWStep, activation, attention, norm, optimizer, stock};
 
 fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
@@ -43,16 +43,21 @@ fn silu_agrees_with_the_reference() {
 }
 
 fn norm_reference(s: &norm::Shape, x: &[f64], gamma: &[f64], beta: &[f64]) -> Vec<f64> {
-    let span = s.channels / s.groups * s.pixels;
+    let (picture, per_group) = (s.channels * s.pixels, s.channels / s.groups);
     let mut y = vec![0.0; x.len()];
-    for (group, x) in x.chunks(span).enumerate() {
-        let mean = x.iter().sum::<f64>() / span as f64;
-        let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / span as f64;
-        for (i, x) in x.iter().enumerate() {
-            let at = group * span + i;
-            let c = at / s.pixels % s.channels;
-            let z = (x - mean) / (variance + s.eps).sqrt() * gamma[c] + beta[c];
-            y[at] = if s.activation == Activation::Silu { z * sigmoid(z) } else { z };
+    for (sample, x) in x.chunks(picture).enumerate() {
+        for group in 0..s.groups {
+            let members: Vec<usize> =
+                (0..picture).filter(|at| at % s.channels / per_group == group).collect();
+            let count = members.len() as f64;
+            let mean = members.iter().map(|&at| x[at]).sum::<f64>() / count;
+            let variance = members.iter().map(|&at| (x[at] - mean).powi(2)).sum::<f64>() / count;
+            for at in members {
+                let c = at % s.channels;
+                let z = (x[at] - mean) / (variance + s.eps).sqrt() * gamma[c] + beta[c];
+                let active = s.activation == Activation::Silu;
+                y[sample * picture + at] = if active { z * sigmoid(z) } else { z };
+            }
         }
     }
     y
@@ -61,7 +66,7 @@ fn norm_reference(s: &norm::Shape, x: &[f64], gamma: &[f64], beta: &[f64]) -> Ve
 #[test]
 fn group_norm_agrees_with_the_reference() {
     for (samples, channels, pixels, groups) in
-        [(2, 32, 64, 32), (2, 16, 16, 8), (3, 6, 35, 2), (1, 8, 1, 2), (2, 3, 7, 1), (1, 8, 50, 4)]
+        [(2, 32, 16, 32), (2, 16, 16, 8), (3, 6, 35, 2), (1, 8, 1, 2), (2, 3, 7, 1), (1, 72, 9, 4)]
     {
         for activation in [Activation::Identity, Activation::Silu] {
             let shape = norm::Shape { samples, channels, pixels, groups, eps: 1e-5, activation };
@@ -115,44 +120,14 @@ fn turn(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     (0..rows * columns).map(|at| x[at % rows * columns + at / rows]).collect()
 }
 
-#[test]
-fn linear_agrees_with_the_reference() {
-    for (rows, inputs, outputs) in
-        [(1, 1, 1), (7, 13, 5), (128, 32, 128), (64, 128, 10), (33, 65, 47), (300, 40, 17)]
-    {
-        let shape = linear::Shape::new([rows, inputs], [outputs, inputs]);
-        let mut source = Numbers::new(4);
-        let [x, w, b, dy] =
-            [rows * inputs, outputs * inputs, outputs, rows * outputs].map(|len| source.vec(len));
-        let (wx, ww, wdy) = (wide(&x), wide(&w), wide(&dy));
-        let mut y = matmul(&wx, &turn(&ww, outputs, inputs), [rows, inputs, outputs]);
-        y.iter_mut().enumerate().for_each(|(at, y)| *y += f64::from(b[at % outputs]));
-        let dx = matmul(&wdy, &ww, [rows, outputs, inputs]);
-        let dw = matmul(&turn(&wdy, rows, outputs), &wx, [outputs, rows, inputs]);
-        let db = matmul(&vec![1.0; rows], &wdy, [1, rows, outputs]);
-        everywhere(|isa| {
-            let ours = [
-                linear::forward(isa, &shape, &x, &w, &b),
-                linear::input_gradient(isa, &shape, &dy, &w),
-                linear::weight_gradient(isa, &shape, &x, &dy),
-                linear::bias_gradient(&shape, &dy),
-            ];
-            for (ours, expected) in ours.iter().zip([&y, &dx, &dw, &db]) {
-                assert_near(ours, expected, 1e-5, &format!("{isa:?} {shape:?}"));
-            }
-            let one = linear::Shape::new([1, inputs], [outputs, inputs]);
-            let first = linear::forward(isa, &one, &x[..inputs], &w, &b);
-            assert_same(&first, &ours[0][..outputs], "a row by itself");
-            ours.into()
-        });
-    }
-}
-
 fn attention_reference(s: &attention::Shape, q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
     let (t, keys, d) = (s.queries, s.keys, s.width);
-    let mut y = Vec::new();
-    for head in 0..s.heads {
-        let part = |x: &[f64], len: usize| x[head * len * d..(head + 1) * len * d].to_vec();
+    let mut y = vec![0.0; q.len()];
+    for (n, h) in (0..s.samples).flat_map(|n| (0..s.heads).map(move |h| (n, h))) {
+        let place = |tokens: usize, token: usize| ((n * tokens + token) * s.heads + h) * d;
+        let part = |x: &[f64], len: usize| -> Vec<f64> {
+            (0..len).flat_map(|token| x[place(len, token)..][..d].to_vec()).collect()
+        };
         let (q, k, v) = (part(q, t), part(k, keys), part(v, keys));
         let mut scores = matmul(&q, &turn(&k, keys, d), [t, d, keys]);
         for row in scores.chunks_mut(keys) {
@@ -160,7 +135,9 @@ fn attention_reference(s: &attention::Shape, q: &[f64], k: &[f64], v: &[f64]) ->
             let sum: f64 = row.iter().sum();
             row.iter_mut().for_each(|score| *score /= sum);
         }
-        y.extend(matmul(&scores, &v, [t, keys, d]));
+        for (token, row) in matmul(&scores, &v, [t, keys, d]).chunks(d).enumerate() {
+            y[place(t, token)..][..d].copy_from_slice(row);
+        }
     }
     y
 }
@@ -168,9 +145,9 @@ fn attention_reference(s: &attention::Shape, q: &[f64], k: &[f64], v: &[f64]) ->
 #[test]
 fn attention_agrees_with_the_reference() {
     for (n, h, t, keys, d) in
-        [(3, 1, 16, 16, 64), (1, 2, 5, 9, 7), (2, 1, 1, 1, 3), (1, 1, 17, 33, 20)]
+        [(3, 1, 16, 16, 64), (1, 2, 5, 9, 7), (2, 1, 1, 1, 3), (1, 1, 17, 33, 20), (2, 3, 4, 35, 5)]
     {
-        let shape = attention::Shape::new([n, h, t, d], [n, h, keys, d], [n, h, keys, d]);
+        let shape = attention::Shape::new([n, t, h, d], [n, keys, h, d], [n, keys, h, d]);
         let mut source = Numbers::new(6);
         let [q, k, v, dy] = [t, keys, keys, t].map(|len| source.vec(n * h * len * d));
         let (wq, wk, wv) = (wide(&q), wide(&k), wide(&v));
@@ -185,27 +162,53 @@ fn attention_agrees_with_the_reference() {
             None
         };
         everywhere(|isa| {
-            let (ours, weights) = attention::forward(isa, &shape, &q, &k, &v);
+            let (ours, notes) = attention::forward(isa, &shape, &q, &k, &v);
             assert_near(&ours, &y, 1e-5, &format!("{isa:?} {shape:?} y"));
-            let [dq, dk, dv] = attention::backward(isa, &shape, [&q, &k, &v, &weights, &dy]);
+            let [dq, dk, dv] = attention::backward(isa, &shape, [&q, &k, &v, &notes, &dy]);
             if let Some(expected) = &gradients {
                 for (ours, expected) in [&dq, &dk, &dv].into_iter().zip(expected) {
                     assert_near(ours, expected, 1e-4, &format!("{isa:?} {shape:?} gradient"));
                 }
             }
-            let one = attention::Shape { heads: 1, ..shape };
-            let last = |x: &[f32], len: usize| x[x.len() - len * d..].to_vec();
-            let (lq, lk, lv) = (last(&q, t), last(&k, keys), last(&v, keys));
-            let (alone, _) = attention::forward(isa, &one, &lq, &lk, &lv);
-            assert_same(&alone, &last(&ours, t), "a head by itself");
-            vec![ours, weights, dq, dk, dv]
+            let one = attention::Shape { samples: 1, ..shape };
+            let last = |x: &[f32]| x[x.len() - x.len() / n..].to_vec();
+            let (alone, _) = attention::forward(isa, &one, &last(&q), &last(&k), &last(&v));
+            assert_same(&alone, &last(&ours), "a sample by itself");
+            vec![ours, notes, dq, dk, dv]
         });
     }
 }
 
+/// Several blocks and spans of queries, and several lots of keys.
+#[test]
+fn long_attention_agrees_with_burn() {
+    let dims = [[1, 600, 2, 20], [1, 300, 2, 20], [1, 300, 2, 20]];
+    let mut source = Numbers::new(12);
+    let data = dims.map(|dims| source.vec(dims.iter().product()));
+    let run = |ours: bool| {
+        let [q, k, v] = [0, 1, 2].map(|i| tensor(&data[i], dims[i], true));
+        let (a, b, c) = (q.clone(), k.clone(), v.clone());
+        let y = if ours { crate::attention(a, b, c) } else { stock::attention(a, b, c) };
+        let grads = y.clone().powi_scalar(2).sum().backward();
+        let [dq, dk, dv] = [q, k, v].map(|x| numbers(x.grad(&grads).unwrap()));
+        [numbers(y), dq, dk, dv]
+    };
+    for (i, (ours, theirs)) in run(true).iter().zip(run(false)).enumerate() {
+        assert_near(ours, &wide(&theirs), 1e-4, &format!("result {i}"));
+    }
+}
+
+#[test]
+fn scores_far_below_zero_still_make_weights() {
+    let shape = attention::Shape { samples: 1, heads: 1, queries: 2, keys: 5, width: 1 };
+    let (q, v) = ([-1000.0, 1000.0], [1.0, 2.0, 3.0, 4.0, 5.0]);
+    let (y, _) = attention::forward(Isa::best(), &shape, &q, &[3.0, 2.0, 1.0, 4.0, 5.0], &v);
+    assert_near(&y, &[3.0, 5.0], 1e-6, "one key stands out");
+}
+
 #[test]
 fn attention_of_many_queries_and_of_nan() {
-    let shape = attention::Shape { heads: 1, queries: 300, keys: 70, width: 12 };
+    let shape = attention::Shape { samples: 1, heads: 1, queries: 300, keys: 70, width: 12 };
     let mut source = Numbers::new(9);
     let [mut q, k, v] = [300, 70, 70].map(|len| source.vec(len * 12));
     let y = attention_reference(&shape, &wide(&q), &wide(&k), &wide(&v));
@@ -219,7 +222,7 @@ fn attention_of_many_queries_and_of_nan() {
 #[test]
 fn operations_agree_with_burn_through_autodiff() {
     let mut source = Numbers::new(8);
-    let shapes = [[4, 8, 6, 6], [4, 8, 6, 6], [4, 8, 6, 6]];
+    let shapes = [[4, 6, 6, 8], [4, 6, 6, 8], [4, 6, 6, 8]];
     let data = shapes.map(|shape| source.vec(shape.iter().product()));
     let [gamma, beta] = [source.vec(8), source.vec(8)];
     let [x2, w2, b2] = [9 * 20, 30 * 20, 30].map(|len| source.vec(len));
@@ -236,7 +239,8 @@ fn operations_agree_with_burn_through_autodiff() {
         } else {
             stock::group_norm(attended, g, b, 4, 1e-5, Activation::Silu)
         };
-        let (x, w, b) = (x2.clone(), w2.clone(), Some(b2.clone()));
+        let (x, w) = (x2.clone(), w2.clone());
+        let b = crate::Added { bias: Some(b2.clone().unsqueeze()), residual: None };
         let flat = if ours { crate::linear(x, w, b) } else { stock::linear(x, w, b) };
         let flat = if ours { crate::silu(flat) } else { burn::tensor::activation::silu(flat) };
         let value = [numbers(normed.clone()), numbers(flat.clone())].concat();

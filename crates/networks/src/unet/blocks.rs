@@ -67,7 +67,7 @@ impl DownBlock {
 
 impl MidBlock {
     /// # Shapes
-    /// `[N, C, H, W]`, kept.
+    /// `[N, H, W, C]`, kept.
     pub fn forward(&self, mut x: Tensor<4>, time: &Tensor<2>, pass: &mut Pass) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             x = resnet.forward(x, time.clone(), pass);
@@ -90,7 +90,7 @@ impl UpBlock {
     ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             if let Some(skip) = skips.pop() {
-                x = Tensor::cat(vec![x, skip], 1);
+                x = Tensor::cat(vec![x, skip], 3);
             }
             x = resnet.forward(x, time.clone(), pass);
             if let Some(attention) = self.attentions.get(i) {

@@ -9,8 +9,8 @@ pub use config::{BlockType, SampleSize, UNetConfig, UNetConfigError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use sumi_nn::{
-    Activation, Conv2d, Embedding, GroupNorm, Init, Padding, Pass, SinusoidConfig,
-    TimestepEmbedding, sinusoid,
+    Activation, Conv2d, Embedding, GroupNorm, Init, Pass, SinusoidConfig, TimestepEmbedding,
+    sinusoid,
 };
 
 /// A U-Net that predicts something the size of its input from a picture, a timestep and, where it
@@ -52,7 +52,7 @@ impl UNet {
         let time_dim = first * 4;
         let groups = config.norm_num_groups;
         Ok(Self {
-            conv_in: Conv2d::new(init, [config.in_channels, first], 3, 1, Padding::all(1)),
+            conv_in: Conv2d::same(init, [config.in_channels, first], 3),
             time_embedding: TimestepEmbedding::new(init, first, time_dim),
             class_embedding: config.num_class_embeds.map(|n| Embedding::new(init, n, time_dim)),
             down_blocks: blocks::down_blocks(config, time_dim, init),
@@ -99,7 +99,8 @@ impl UNet {
         }
         let time = sumi_kernels::silu(time);
 
-        let mut x = self.conv_in.forward(x);
+        // Inside, a pixel's channels lie side by side.
+        let mut x = self.conv_in.forward(x.permute([0, 2, 3, 1]));
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
             x = block.forward(x, &time, &mut skips, pass);
@@ -108,6 +109,7 @@ impl UNet {
         for block in &self.up_blocks {
             x = block.forward(x, &time, &mut skips, pass);
         }
-        self.conv_out.forward(self.conv_norm_out.forward(x, Activation::Silu))
+        let x = self.conv_out.forward(self.conv_norm_out.forward(x, Activation::Silu));
+        x.permute([0, 3, 1, 2])
     }
 }
