@@ -4,7 +4,7 @@ use std::{cell::RefCell, ops::Range};
 
 use rayon::prelude::*;
 
-use crate::simd::Simd;
+use crate::{pool, simd::Simd};
 
 /// A result that is being written, its contents arbitrary until then.
 pub(crate) struct Output {
@@ -15,7 +15,7 @@ pub(crate) struct Output {
 impl Output {
     /// Room for `len` numbers; poisoned with NaN where tests run.
     pub(crate) fn new(len: usize) -> Self {
-        let mut data = Vec::with_capacity(len);
+        let mut data = pool::take(len);
         if cfg!(test) {
             data.resize(len, f32::NAN);
             data.clear();

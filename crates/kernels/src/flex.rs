@@ -2,13 +2,13 @@
 
 use burn::{
     backend::{DispatchDevice, Flex, TensorMetadata},
-    tensor::{Bytes, DType, Device, Element, Shape, Tensor, bf16, f16},
+    tensor::{DType, Device, Element, Shape, Tensor, bf16, f16},
 };
 use burn_flex::{FlexTensor, Layout};
 use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
 
-use crate::buffer::Scratch;
+use crate::{buffer::Scratch, pool};
 
 /// Whether the tensors all live on the CPU backend, in `f32`.
 pub(crate) fn is_fast(tensors: &[(Device, DType)]) -> bool {
@@ -127,7 +127,7 @@ impl Contiguous {
 
 /// A tensor of these numbers.
 pub(crate) fn tensor(data: Vec<f32>, shape: Shape) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(data), Layout::contiguous(shape), DType::F32)
+    FlexTensor::new(pool::bytes(data), Layout::contiguous(shape), DType::F32)
 }
 
 /// The extents of a tensor.

@@ -14,6 +14,7 @@ mod flex;
 mod gemm;
 mod norm;
 mod optimizer;
+mod pool;
 mod simd;
 mod stock;
 mod threads;
