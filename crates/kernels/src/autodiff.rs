@@ -15,7 +15,7 @@ use burn::backend::{
 use burn_flex::FlexTensor;
 
 use crate::{
-    Activation, Stride, activation, attention, conv,
+    Activation, Stride, activation, attention, concat, conv,
     flex::{Contiguous, dims, tensor},
     norm,
     simd::Isa,
@@ -46,6 +46,7 @@ pub(crate) trait NetworkOps: Backend {
         activation: Activation,
     ) -> FloatTensor<Self>;
     fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fast_concat(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fast_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -87,6 +88,14 @@ impl NetworkOps for Flex {
     fn fast_silu(x: FlexTensor) -> FlexTensor {
         let shape = x.shape();
         tensor(activation::forward(Isa::best(), Contiguous::new(x).slice()), shape)
+    }
+
+    fn fast_concat(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        let shape = concat::Shape::new(dims(&a), dims(&b));
+        let [n, h, w, _] = dims(&a);
+        let [a, b] = [a, b].map(Contiguous::new);
+        let y = concat::forward(Isa::best(), &shape, a.slice(), b.slice());
+        tensor(y, [n, h, w, shape.first + shape.second].into())
     }
 
     fn fast_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor) -> FlexTensor {
@@ -253,6 +262,25 @@ impl Backward<Flex, 1> for SiluBackward {
 }
 
 #[derive(Debug)]
+struct ConcatBackward;
+
+impl Backward<Flex, 2> for ConcatBackward {
+    type State = [[usize; 4]; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
+        let [a, b] = ops.state;
+        let shape = concat::Shape::new(a, b);
+        let (da, db) = concat::backward(Isa::best(), &shape, gradient.slice());
+        for ((node, data), dims) in ops.parents.into_iter().zip([da, db]).zip([a, b]) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, tensor(data, dims.into()));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
 struct AttentionBackward;
 
 impl Backward<Flex, 3> for AttentionBackward {
@@ -356,6 +384,16 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
                 prep.finish((saved, ()), Flex::fast_silu(x.into_primitive()))
             }
             OpsKind::UnTracked(prep) => prep.finish(Flex::fast_silu(x.into_primitive())),
+        }
+    }
+
+    fn fast_concat(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        let shapes = [&a, &b].map(|x| dims(x.primitive()));
+        let kind = ConcatBackward.prepare::<C>([a.node(), b.node()]).compute_bound().stateful();
+        let y = Flex::fast_concat(a.into_primitive(), b.into_primitive());
+        match kind {
+            OpsKind::Tracked(prep) => prep.finish(shapes, y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
 

@@ -9,6 +9,7 @@ mod activation;
 mod attention;
 mod autodiff;
 mod buffer;
+mod concat;
 mod conv;
 mod flex;
 mod gemm;
@@ -167,6 +168,17 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, added: Added<2>) -> Tensor<2> {
     let stride = Stride { step: 1, padding: Padding::all(0), upsample: false };
     let weight = weight.reshape([outputs, inputs, 1, 1]);
     conv2d(x.reshape([rows, 1, 1, inputs]), weight, added, stride).reshape([rows, outputs])
+}
+
+/// Two feature maps side by side: the channels of `a`, then those of `b`.
+///
+/// # Shapes
+/// `a` `[N, H, W, A]`, `b` `[N, H, W, B]`, result `[N, H, W, A + B]`.
+pub fn concat(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    if !is_fast(&[kind(&a), kind(&b)]) {
+        return Tensor::cat(vec![a, b], 3);
+    }
+    Tensor::from_dispatch(Dispatch::fast_concat(a.into_dispatch(), b.into_dispatch()))
 }
 
 /// Scaled dot-product attention, `softmax(q k^T / sqrt(D)) v`.

@@ -198,6 +198,15 @@ impl Simd for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    unsafe fn recip(v: __m512) -> __m512 {
+        // Fourteen bits from a table, then one step of Newton's: several times faster than dividing.
+        unsafe {
+            let guess = _mm512_rcp14_ps(v);
+            let error = _mm512_fnmadd_ps(v, guess, _mm512_set1_ps(1.0));
+            _mm512_fmadd_ps(guess, error, guess)
+        }
+    }
+    #[inline(always)]
     unsafe fn sum(v: __m512) -> f32 {
         unsafe {
             let v = _mm512_add_ps(v, _mm512_shuffle_f32x4::<0b01_00_11_10>(v, v));

@@ -257,6 +257,30 @@ fn operations_agree_with_burn_through_autodiff() {
 }
 
 #[test]
+fn concat_agrees_with_burn() {
+    for (pixels, a, b) in [(1, 1, 1), (6, 16, 32), (35, 5, 70), (70, 33, 17)] {
+        let mut source = Numbers::new(13);
+        let [x, y, dz] = [a, b, a + b].map(|channels| source.vec(2 * pixels * channels));
+        let run = |ours: bool| {
+            let x = tensor(&x, [2, pixels, 1, a], true);
+            let y = tensor(&y, [2, pixels, 1, b], true);
+            let both = (x.clone(), y.clone());
+            let z = if ours {
+                crate::concat(both.0, both.1)
+            } else {
+                Tensor::cat(vec![both.0, both.1], 3)
+            };
+            let value = numbers(z.clone());
+            let grads = (z * tensor(&dz, [2, pixels, 1, a + b], false)).sum().backward();
+            [value, numbers(x.grad(&grads).unwrap()), numbers(y.grad(&grads).unwrap())]
+        };
+        for (ours, theirs) in run(true).iter().zip(run(false)) {
+            assert_same(ours, &theirs, &format!("{pixels} pixels, {a} and {b} channels"));
+        }
+    }
+}
+
+#[test]
 fn views_are_read_as_they_are_meant() {
     let data = Numbers::new(2).vec(2 * 6 * 4 * 5);
     let x = tensor(&data, [2, 4, 6, 5], false).swap_dims(1, 2).narrow(1, 1, 4);

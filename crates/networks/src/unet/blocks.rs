@@ -90,7 +90,7 @@ impl UpBlock {
     ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             if let Some(skip) = skips.pop() {
-                x = Tensor::cat(vec![x, skip], 3);
+                x = sumi_kernels::concat(x, skip);
             }
             x = resnet.forward(x, time.clone(), pass);
             if let Some(attention) = self.attentions.get(i) {
