@@ -18,6 +18,7 @@ use crate::{
     Activation, Padding, activation, attention, conv,
     flex::{Contiguous, dims, tensor},
     linear, norm,
+    profile::{self, Direction, Kind},
     simd::Isa,
 };
 
@@ -61,6 +62,8 @@ impl NetworkOps for Flex {
         padding: Padding,
     ) -> FlexTensor {
         let shape = conv::Shape::new(dims(&x), dims(&weight), stride, padding);
+        let flops = profile::convolution_flops(dims(&weight), shape.output());
+        let _span = profile::span(Kind::Convolution, Direction::Forward, flops);
         let [x, weight, bias] = [x, weight, bias].map(Contiguous::new);
         let y = conv::forward(Isa::best(), &shape, x.slice(), weight.slice(), bias.slice());
         tensor(y, shape.output().into())
@@ -78,12 +81,15 @@ impl NetworkOps for Flex {
     }
 
     fn fast_silu(x: FlexTensor) -> FlexTensor {
+        let _span = profile::span(Kind::Activation, Direction::Forward, 0);
         let shape = x.shape();
         tensor(activation::forward(Isa::best(), Contiguous::new(x).slice()), shape)
     }
 
     fn fast_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let shape = linear::Shape::new(dims(&x), dims(&weight));
+        let flops = profile::linear_flops(dims(&x), dims(&weight));
+        let _span = profile::span(Kind::Linear, Direction::Forward, flops);
         let [x, weight, bias] = [x, weight, bias].map(Contiguous::new);
         let y = linear::forward(Isa::best(), &shape, x.slice(), weight.slice(), bias.slice());
         tensor(y, [shape.rows, shape.outputs].into())
@@ -102,6 +108,7 @@ fn group_norm(
     eps: f64,
     activation: Activation,
 ) -> (FlexTensor, norm::Shape, norm::Statistics) {
+    let _span = profile::span(Kind::Normalisation, Direction::Forward, 0);
     let [samples, channels, h, w] = dims(&x);
     let shape = norm::Shape { samples, channels, pixels: h * w, groups, eps, activation };
     let extents = x.shape();
@@ -112,6 +119,8 @@ fn group_norm(
 
 fn attend(q: FlexTensor, k: FlexTensor, v: FlexTensor) -> (FlexTensor, attention::Shape, Vec<f32>) {
     let shape = attention::Shape::new(dims(&q), dims(&k), dims(&v));
+    let flops = profile::attention_flops(dims(&q), dims(&k));
+    let _span = profile::span(Kind::Attention, Direction::Forward, flops);
     let extents = q.shape();
     let [q, k, v] = [q, k, v].map(Contiguous::new);
     let (y, weights) = attention::forward(Isa::best(), &shape, q.slice(), k.slice(), v.slice());
@@ -141,9 +150,12 @@ impl Backward<Flex, 3> for ConvBackward {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
         let (nodes, shape) = ops.state;
         let [x, weight] = inputs(checkpointer, nodes);
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let products = usize::from(x_node.is_some()) + usize::from(weight_node.is_some());
+        let flops = products * profile::convolution_flops(dims(&weight), shape.output());
+        let _span = profile::span(Kind::Convolution, Direction::Backward, flops);
         let (x_dims, weight_dims) = (x.shape(), weight.shape());
         let [x, weight] = [x, weight].map(Contiguous::new);
-        let [x_node, weight_node, bias_node] = ops.parents;
         let isa = Isa::best();
         if let Some(node) = x_node {
             let dx = conv::input_gradient(isa, &shape, gradient.slice(), weight.slice());
@@ -176,6 +188,7 @@ impl Backward<Flex, 3> for NormBackward {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
         let (nodes, (shape, statistics)) = ops.state;
         let [x, gamma, beta] = inputs(checkpointer, nodes);
+        let _span = profile::span(Kind::Normalisation, Direction::Backward, 0);
         let (x_dims, channel_dims) = (x.shape(), gamma.shape());
         let [x, gamma, beta] = [x, gamma, beta].map(Contiguous::new);
         let operands = [x.slice(), gamma.slice(), beta.slice(), gradient.slice()];
@@ -203,6 +216,7 @@ impl Backward<Flex, 1> for SiluBackward {
     ) {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
         let [x] = inputs(checkpointer, ops.state.0);
+        let _span = profile::span(Kind::Activation, Direction::Backward, 0);
         let shape = x.shape();
         if let [Some(node)] = ops.parents {
             let x = Contiguous::new(x);
@@ -226,8 +240,12 @@ impl Backward<Flex, 3> for LinearBackward {
     ) {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
         let (nodes, shape) = ops.state;
-        let [x, weight] = inputs(checkpointer, nodes).map(Contiguous::new);
+        let [x, weight] = inputs(checkpointer, nodes);
         let [x_node, weight_node, bias_node] = ops.parents;
+        let products = usize::from(x_node.is_some()) + usize::from(weight_node.is_some());
+        let flops = products * profile::linear_flops(dims(&x), dims(&weight));
+        let _span = profile::span(Kind::Linear, Direction::Backward, flops);
+        let [x, weight] = [x, weight].map(Contiguous::new);
         let isa = Isa::best();
         if let Some(node) = x_node {
             let dx = linear::input_gradient(isa, &shape, gradient.slice(), weight.slice());
@@ -259,6 +277,8 @@ impl Backward<Flex, 3> for AttentionBackward {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
         let (nodes, (shape, weights)) = ops.state;
         let [q, k, v] = inputs(checkpointer, nodes);
+        let flops = 2 * profile::attention_flops(dims(&q), dims(&k));
+        let _span = profile::span(Kind::Attention, Direction::Backward, flops);
         let extents = [q.shape(), k.shape(), v.shape()];
         let [q, k, v, weights] = [q, k, v, weights].map(Contiguous::new);
         let operands = [q.slice(), k.slice(), v.slice(), weights.slice(), gradient.slice()];

@@ -15,6 +15,7 @@ mod gemm;
 mod linear;
 mod norm;
 mod optimizer;
+pub mod profile;
 mod simd;
 mod stock;
 mod threads;
@@ -29,8 +30,9 @@ use burn::tensor::Tensor;
 use autodiff::NetworkOps;
 use flex::{is_fast, kind};
 pub use optimizer::AdamWStep;
+use profile::{Direction, Kind};
 use simd::Isa;
-pub use threads::{ThreadsError, set_threads};
+pub use threads::{ThreadsError, set_threads, threads};
 
 /// What a normalisation is followed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ impl Padding {
 }
 
 /// A 2-D convolution (cross-correlation), `y[n,o] = bias[o] + sum_i x[n,i] * weight[o,i]`.
+/// The weights may be of another floating-point type than `x`; the result is of the type of `x`.
 ///
 /// # Shapes
 /// `x` `[N, I, H, W]`, `weight` `[O, I, KH, KW]`, `bias` `[O]`, result
@@ -73,6 +76,7 @@ pub fn conv2d(
     stride: usize,
     padding: Padding,
 ) -> Tensor<4> {
+    let weight = as_type_of(&x, weight);
     let bias_is_fast = bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
     if !bias_is_fast || !is_fast(&[kind(&x), kind(&weight)]) {
         return stock::conv2d(x, weight, bias, stride, padding);
@@ -85,6 +89,12 @@ pub fn conv2d(
         stride,
         padding,
     ))
+}
+
+/// The weights in the type of `x`.
+fn as_type_of<const D: usize>(x: &Tensor<D>, weight: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    if weight.dtype() == dtype { weight } else { weight.cast(dtype) }
 }
 
 /// A bias of zeros, which takes no part in differentiation.
@@ -127,11 +137,13 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
 }
 
-/// A linear layer, `y = x weight^T + bias`.
+/// A linear layer, `y = x weight^T + bias`. The weights may be of another floating-point type than
+/// `x`; the result is of the type of `x`.
 ///
 /// # Shapes
 /// `x` `[R, I]`, `weight` `[O, I]` (PyTorch's layout), `bias` `[O]`, result `[R, O]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    let weight = as_type_of(&x, weight);
     let bias_is_fast = bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
     if !bias_is_fast || !is_fast(&[kind(&x), kind(&weight)]) {
         return stock::linear(x, weight, bias);
@@ -180,6 +192,7 @@ pub fn adamw<const D: usize>(
     if !all.iter().all(|x| is_plain(x)) {
         return stock::adamw(param, grad, [exp_avg, exp_avg_sq], step);
     }
+    let _span = profile::span(Kind::Optimizer, Direction::Backward, 0);
     let [mut param, mut exp_avg, mut exp_avg_sq] =
         [param, exp_avg, exp_avg_sq].map(|x| flex::primitive(x).into_owned());
     optimizer::adamw(
@@ -202,6 +215,7 @@ pub fn lerp<const D: usize>(average: Tensor<D>, value: Tensor<D>, weight: f64) -
     if !is_plain(&average) || !is_plain(&value) {
         return stock::lerp(average, value, weight);
     }
+    let _span = profile::span(Kind::Optimizer, Direction::Backward, 0);
     let mut average = flex::primitive(average).into_owned();
     optimizer::lerp(Isa::best(), average.storage_mut(), flex::primitive(value).slice(), weight);
     flex::wrap(average)
@@ -216,6 +230,7 @@ pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     if !is_plain(&x) {
         return stock::sum_of_squares(x);
     }
+    let _span = profile::span(Kind::Optimizer, Direction::Backward, 0);
     let sum = optimizer::sum_of_squares(Isa::best(), flex::primitive(x).slice());
     flex::wrap(flex::tensor(vec![sum], [1].into()))
 }
