@@ -56,8 +56,6 @@ const PRESETS: [Preset; 4] = [
 ];
 /// Steps of DDIM of one drawing.
 pub const SAMPLE_STEPS: usize = 10;
-/// Pictures to train on; they only have to outnumber a batch for each to be seen at most once.
-const PICTURES: usize = 256;
 
 /// A network, and how it would be trained.
 pub struct Subject {
@@ -109,13 +107,13 @@ impl Subject {
         Ok(Self { model: Model { unet, unet_config, scheduler, card: None }, config })
     }
 
-    /// Pictures for its training.
+    /// A batch of pictures for its training.
     ///
     /// # Errors
     /// A network that does not say how large its pictures are.
     pub fn pictures(&self, batch: usize) -> Result<Pictures, CliError> {
         let classes = self.model.unet_config.num_class_embeds.unwrap_or(1);
-        Ok(pictures(batch.max(PICTURES), self.model.picture_dims()?, classes))
+        Ok(pictures(batch, self.model.picture_dims()?, classes))
     }
 
     /// What is repeated. A network in training lives on a device with autodiff.
