@@ -125,12 +125,13 @@ struct Counter {
 }
 
 impl Counter {
-    const ZERO: Self =
-        Self { calls: AtomicU64::new(0), nanos: AtomicU64::new(0), flops: AtomicU64::new(0) };
+    const fn new() -> Self {
+        Self { calls: AtomicU64::new(0), nanos: AtomicU64::new(0), flops: AtomicU64::new(0) }
+    }
 }
 
 static COUNTERS: [[Counter; DIRECTIONS]; KINDS] =
-    [const { [const { Counter::ZERO }; DIRECTIONS] }; KINDS];
+    [const { [const { Counter::new() }; DIRECTIONS] }; KINDS];
 static ON: AtomicBool = AtomicBool::new(false);
 static STARTED: Mutex<Option<Instant>> = Mutex::new(None);
 
