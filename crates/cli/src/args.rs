@@ -29,6 +29,8 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Say what a model, a config or a file of tensors holds
     Inspect(InspectArgs),
+    /// Measure how fast a network runs on this machine
+    Bench(BenchArgs),
 }
 
 /// Where to compute.
@@ -79,6 +81,29 @@ pub struct TrainArgs {
     /// Print every event as a line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The type of the weights that products are made of.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Dtype {
+    /// As networks are trained
+    #[default]
+    F32,
+    /// Half the memory: the range of f32 with 8 significant bits
+    Bf16,
+    /// Half the memory: 11 significant bits, up to 65504
+    F16,
+}
+
+impl Dtype {
+    /// The same for the layers.
+    pub fn precision(self) -> sumi_nn::Precision {
+        match self {
+            Self::F32 => sumi_nn::Precision::F32,
+            Self::Bf16 => sumi_nn::Precision::Bf16,
+            Self::F16 => sumi_nn::Precision::F16,
+        }
+    }
 }
 
 /// The samplers, by the names that users know them by.
@@ -134,6 +159,9 @@ pub struct SampleArgs {
     /// Start from the tensor `noise` of this file
     #[arg(long, value_name = "F.safetensors")]
     pub noise: Option<PathBuf>,
+    /// The weights of convolutions and linear layers; sums and pictures stay f32
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
     /// Where to compute
     #[arg(long, value_enum, default_value_t)]
     pub device: DeviceName,
@@ -203,6 +231,57 @@ pub struct InspectArgs {
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
     /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is measured.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BenchWork {
+    /// One pass through the network, as sampling makes it
+    #[default]
+    Forward,
+    /// One training step on pictures in memory: forward, backward, clipping, AdamW and the average
+    /// of the weights
+    Train,
+    /// Drawing one batch with 10 steps of ddim
+    Sample,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct BenchArgs {
+    /// digits, mnist, ddpm-cifar10, ddpm-256, a network's config.json or a model folder; weights
+    /// that come from no file are drawn
+    #[arg(long, value_name = "NETWORK", default_value = "ddpm-cifar10")]
+    pub network: String,
+    /// Pictures at a time
+    #[arg(long, value_name = "B", default_value_t = 8)]
+    pub batch: usize,
+    /// What is measured
+    #[arg(long, value_enum, default_value_t)]
+    pub what: BenchWork,
+    /// The weights of convolutions and linear layers; sums and pictures stay f32
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceName,
+    /// How often, after a warm-up; for some 10 s, at least 5 times, where nothing is said
+    #[arg(long, value_name = "R")]
+    pub reps: Option<usize>,
+    /// The network's weights
+    #[arg(long, value_name = "F.safetensors")]
+    pub weights: Option<PathBuf>,
+    /// Leave the network as a model folder, for another program to run
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Leave the first forward pass: `x` and `output`, f32 [N,C,H,W], `timesteps` and `classes` [N]
+    #[arg(long, value_name = "F.safetensors")]
+    pub output: Option<PathBuf>,
+    /// Print the time by kind of layer
+    #[arg(long)]
+    pub profile: bool,
+    /// Print the measurements as JSON
     #[arg(long)]
     pub json: bool,
 }

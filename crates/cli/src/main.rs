@@ -1,6 +1,7 @@
 //! The `sumi` command: arguments, progress, pictures and reports. The mathematics is elsewhere.
 
 mod args;
+mod bench;
 mod demo;
 mod device;
 mod error;
@@ -48,6 +49,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Sample(args) => sample::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }
 

@@ -23,7 +23,8 @@ const FILM_SAMPLES: usize = 100;
 
 pub fn run(args: &SampleArgs) -> Result<(), CliError> {
     let device = device::open(args.device)?;
-    let model = Model::open(&args.model, &device)?;
+    let mut model = Model::open(&args.model, &device)?;
+    model.unet = sumi_nn::to_precision(model.unet, args.dtype.precision());
     let choice = SamplerChoice {
         kind: args.sampler.map(|name| match name {
             SamplerName::Ddpm => SamplerKind::Ddpm,

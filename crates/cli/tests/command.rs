@@ -43,7 +43,7 @@ fn trained() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn help_is_as_committed() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["", "demo", "train", "sample", "schedule", "inspect"] {
+    for name in ["", "demo", "train", "sample", "schedule", "inspect", "bench"] {
         let mut arguments: Vec<&str> = name.split_whitespace().collect();
         arguments.push("--help");
         let output = Command::new(env!("CARGO_BIN_EXE_sumi"))
@@ -116,6 +116,16 @@ fn mistakes_are_one_clear_sentence() {
         (&["inspect", "cut.safetensors"], 1),
         (&["inspect", "tiny.toml"], 1),
         (&["inspect", "nothing.json"], 1),
+        (&["sample", "run", "--dtype", "int8"], 2),
+        (&["bench", "--network", "digit"], 2),
+        (&["bench", "--network", "empty"], 1),
+        (&["bench", "--network", "tiny.toml"], 2),
+        (&["bench", "--network", "digits", "--weights", weights], 1),
+        (&["bench", "--network", "digits", "--batch", "0"], 2),
+        (&["bench", "--network", "digits", "--reps", "0"], 2),
+        (&["bench", "--network", "digits", "--what", "train", "--dtype", "bf16"], 2),
+        (&["bench", "--network", "digits", "--what", "sample", "--output", "x.safetensors"], 2),
+        (&["bench", "--device", "vulkan"], if cfg!(feature = "vulkan") { 1 } else { 2 }),
     ];
     for (arguments, code) in cases {
         let output = sumi(path, arguments);

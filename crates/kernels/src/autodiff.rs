@@ -18,6 +18,7 @@ use crate::{
     Activation, Stride, activation, attention, concat, conv,
     flex::{Contiguous, dims, tensor},
     norm,
+    profile::{self, Direction, Kind},
     simd::Isa,
 };
 
@@ -86,11 +87,13 @@ impl NetworkOps for Flex {
     }
 
     fn fast_silu(x: FlexTensor) -> FlexTensor {
+        let _span = profile::span(Kind::Activation, Direction::Forward, 0);
         let shape = x.shape();
         tensor(activation::forward(Isa::best(), Contiguous::new(x).slice()), shape)
     }
 
     fn fast_concat(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        let _span = profile::span(Kind::Concatenation, Direction::Forward, 0);
         let shape = concat::Shape::new(dims(&a), dims(&b));
         let [n, h, w, _] = dims(&a);
         let [a, b] = [a, b].map(Contiguous::new);
@@ -127,6 +130,7 @@ fn convolve(
     stride: Stride,
 ) -> FlexTensor {
     let shape = convolution_shape(&x, &weight, stride);
+    let _span = profile::span(shape.kind(), Direction::Forward, shape.flops());
     let [x, weight, bias] = [x, weight, bias].map(Contiguous::new);
     let residual = residual.map(Contiguous::new);
     let added =
@@ -143,6 +147,7 @@ fn group_norm(
     eps: f64,
     activation: Activation,
 ) -> (FlexTensor, norm::Shape, norm::Statistics) {
+    let _span = profile::span(Kind::Normalisation, Direction::Forward, 0);
     let [samples, h, w, channels] = dims(&x);
     let shape = norm::Shape { samples, channels, pixels: h * w, groups, eps, activation };
     let extents = x.shape();
@@ -153,6 +158,8 @@ fn group_norm(
 
 fn attend(q: FlexTensor, k: FlexTensor, v: FlexTensor) -> (FlexTensor, attention::Shape, Vec<f32>) {
     let shape = attention::Shape::new(dims(&q), dims(&k), dims(&v));
+    let flops = profile::attention_flops(dims(&q), dims(&k));
+    let _span = profile::span(Kind::Attention, Direction::Forward, flops);
     let extents = q.shape();
     let [q, k, v] = [q, k, v].map(Contiguous::new);
     let (y, weights) = attention::forward(Isa::best(), &shape, q.slice(), k.slice(), v.slice());
@@ -191,6 +198,8 @@ impl<const N: usize> Backward<Flex, N> for ConvBackward {
         }
         let gradient = Contiguous::new(gradient);
         let [x, weight] = inputs(checkpointer, nodes);
+        let products = usize::from(x_node.is_some()) + usize::from(weight_node.is_some());
+        let _span = profile::span(shape.kind(), Direction::Backward, products * shape.flops());
         let (x_dims, weight_dims) = (x.shape(), weight.shape());
         let [x, weight] = [x, weight].map(Contiguous::new);
         let isa = Isa::best();
@@ -225,6 +234,7 @@ impl Backward<Flex, 3> for NormBackward {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
         let (nodes, (shape, statistics)) = ops.state;
         let [x, gamma, beta] = inputs(checkpointer, nodes);
+        let _span = profile::span(Kind::Normalisation, Direction::Backward, 0);
         let (x_dims, channel_dims) = (x.shape(), gamma.shape());
         let [x, gamma, beta] = [x, gamma, beta].map(Contiguous::new);
         let operands = [x.slice(), gamma.slice(), beta.slice(), gradient.slice()];
@@ -252,6 +262,7 @@ impl Backward<Flex, 1> for SiluBackward {
     ) {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
         let [x] = inputs(checkpointer, ops.state.0);
+        let _span = profile::span(Kind::Activation, Direction::Backward, 0);
         let shape = x.shape();
         if let [Some(node)] = ops.parents {
             let x = Contiguous::new(x);
@@ -269,6 +280,7 @@ impl Backward<Flex, 2> for ConcatBackward {
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
+        let _span = profile::span(Kind::Concatenation, Direction::Backward, 0);
         let [a, b] = ops.state;
         let shape = concat::Shape::new(a, b);
         let (da, db) = concat::backward(Isa::best(), &shape, gradient.slice());
@@ -295,6 +307,8 @@ impl Backward<Flex, 3> for AttentionBackward {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
         let (nodes, (shape, weights)) = ops.state;
         let [q, k, v] = inputs(checkpointer, nodes);
+        let flops = 2 * profile::attention_flops(dims(&q), dims(&k));
+        let _span = profile::span(Kind::Attention, Direction::Backward, flops);
         let extents = [q.shape(), k.shape(), v.shape()];
         let [q, k, v, weights] = [q, k, v, weights].map(Contiguous::new);
         let operands = [q.slice(), k.slice(), v.slice(), weights.slice(), gradient.slice()];

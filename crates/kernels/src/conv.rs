@@ -10,6 +10,7 @@ use crate::{
     Padding,
     buffer::{Output, parallel},
     flex::Weight,
+    profile::Kind,
     simd::{Isa, Kernel, Simd},
 };
 
@@ -109,6 +110,18 @@ impl Shape {
     /// `[N, OH, OW, O]`.
     pub(crate) fn output(&self) -> [usize; 4] {
         [self.samples, self.window.out_h, self.window.out_w, self.outputs]
+    }
+
+    /// What kind of layer it is: of a picture of one pixel, a linear one.
+    pub(crate) fn kind(&self) -> Kind {
+        let w = &self.window;
+        if w.height * w.width * w.taps() == 1 { Kind::Linear } else { Kind::Convolution }
+    }
+
+    /// Floating-point operations of a product of the weight with all windows, two to a
+    /// multiply-add.
+    pub(crate) fn flops(&self) -> usize {
+        2 * self.samples * self.window.pixels() * self.weight_len()
     }
 
     /// Numbers of the input.

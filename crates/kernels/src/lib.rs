@@ -16,6 +16,7 @@ mod gemm;
 mod norm;
 mod optimizer;
 mod pool;
+pub mod profile;
 mod simd;
 mod stock;
 mod threads;
@@ -29,8 +30,9 @@ use burn::tensor::{DType, Tensor};
 use autodiff::NetworkOps;
 use flex::{is_fast, is_fast_weight, kind};
 pub use optimizer::AdamWStep;
+use profile::{Direction, Kind};
 use simd::Isa;
-pub use threads::{ThreadsError, set_threads};
+pub use threads::{ThreadsError, set_threads, threads};
 
 /// What a normalisation is followed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +85,8 @@ pub struct Added<const D: usize> {
 }
 
 /// A 2-D convolution (cross-correlation),
-/// `y[n,o] = sum_i x[n,i] * weight[o,i] + bias[n,o] + residual[n,o]`.
+/// `y[n,o] = sum_i x[n,i] * weight[o,i] + bias[n,o] + residual[n,o]`. The weight may be in half
+/// precision; the result is of the type of `x`.
 ///
 /// # Shapes
 /// `x` `[N, H, W, I]`, `weight` `[O, I, KH, KW]`, result
@@ -147,7 +150,8 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
 }
 
-/// A linear layer, `y = x weight^T + bias + residual`.
+/// A linear layer, `y = x weight^T + bias + residual`. The weight may be in half precision; the
+/// result is of the type of `x`.
 ///
 /// # Shapes
 /// `x` `[R, I]`, `weight` `[O, I]` (PyTorch's layout), result `[R, O]`.
@@ -217,6 +221,7 @@ pub fn adamw<const D: usize>(
     if !all.iter().all(|x| is_plain(x)) {
         return stock::adamw(param, grad, [exp_avg, exp_avg_sq], step);
     }
+    let _span = profile::span(Kind::Optimizer, Direction::Backward, 0);
     let [mut param, mut exp_avg, mut exp_avg_sq] =
         [param, exp_avg, exp_avg_sq].map(|x| flex::primitive(x).into_owned());
     optimizer::adamw(
@@ -239,6 +244,7 @@ pub fn lerp<const D: usize>(average: Tensor<D>, value: Tensor<D>, weight: f64) -
     if !is_plain(&average) || !is_plain(&value) {
         return stock::lerp(average, value, weight);
     }
+    let _span = profile::span(Kind::Optimizer, Direction::Backward, 0);
     let mut average = flex::primitive(average).into_owned();
     optimizer::lerp(Isa::best(), average.storage_mut(), flex::primitive(value).slice(), weight);
     flex::wrap(average)
@@ -253,6 +259,7 @@ pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     if !is_plain(&x) {
         return stock::sum_of_squares(x);
     }
+    let _span = profile::span(Kind::Optimizer, Direction::Backward, 0);
     let sum = optimizer::sum_of_squares(Isa::best(), flex::primitive(x).slice());
     flex::wrap(flex::tensor(vec![sum], [1].into()))
 }

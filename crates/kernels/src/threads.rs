@@ -27,3 +27,8 @@ pub fn set_threads(n: usize) -> Result<(), ThreadsError> {
     };
     if built.is_ok() || running == asked { Ok(()) } else { Err(ThreadsError { asked, running }) }
 }
+
+/// How many threads compute on the CPU.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}

@@ -216,17 +216,27 @@ pub fn unet_config(path: &Path) -> Result<UNetConfig, ModelError> {
 }
 
 fn open_unet(folder: &Path, config: &UNetConfig, device: &Device) -> Result<UNet, ModelError> {
-    let (path, map) = match (folder.join(WEIGHTS), folder.join(WEIGHTS_BIN)) {
-        (path, _) if path.is_file() => (path.clone(), safetensors::read(&path)?),
-        (_, path) if path.is_file() => (path.clone(), torch::read(&path)?),
-        (path, _) => {
-            return Err(ModelError::Folder {
-                path,
-                expected: format!("the network's weights, here or in {WEIGHTS_BIN}"),
-                found: "neither file".into(),
-            });
-        }
+    match (folder.join(WEIGHTS), folder.join(WEIGHTS_BIN)) {
+        (path, _) if path.is_file() => read_unet(&path, config, device),
+        (_, path) if path.is_file() => read_unet(&path, config, device),
+        (path, _) => Err(ModelError::Folder {
+            path,
+            expected: format!("the network's weights, here or in {WEIGHTS_BIN}"),
+            found: "neither file".into(),
+        }),
+    }
+}
+
+/// The network of a configuration with the weights of a safetensors or torch file.
+///
+/// # Errors
+/// A missing or broken file, weights that do not fit, a network that cannot be built.
+pub fn read_unet(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNet, ModelError> {
+    let map = match path.extension().is_some_and(|ending| ending == "safetensors") {
+        true => safetensors::read(path)?,
+        false => torch::read(path)?,
     };
+    let path = path.to_path_buf();
     let mut tensors = BTreeMap::new();
     for tensor in map.tensors {
         let values = tensor.to_f32()?;
@@ -240,7 +250,7 @@ fn open_unet(folder: &Path, config: &UNetConfig, device: &Device) -> Result<UNet
         tensors.insert(keys::present_name(&tensor.name), (tensor.shape, values));
     }
     let config_error = |error: sumi_networks::unet::UNetConfigError| ModelError::Config {
-        path: folder.join("config.json"),
+        path: path.with_file_name("config.json"),
         message: error.to_string(),
     };
     let unet = UNet::new(config, &mut Init::new(device, 0)).map_err(config_error)?;

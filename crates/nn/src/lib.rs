@@ -9,6 +9,7 @@ mod init;
 mod layers;
 mod parameters;
 mod pass;
+mod precision;
 mod resample;
 mod resnet;
 mod time;
@@ -20,6 +21,7 @@ pub use parameters::{
     LoadError, NamedParameter, assign, parameter_shapes, parameters, with_values,
 };
 pub use pass::Pass;
+pub use precision::{Precision, to_precision};
 pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
 pub use sumi_kernels::{Activation, Padding, Stride};

@@ -63,10 +63,23 @@ impl<'a> Trainer<'a> {
         device: &Device,
     ) -> Result<Self, TrainError> {
         let unet_config = config.unet(pictures)?;
-        let device = device.clone().autodiff();
-        let mut init = Init::new(&device, config.train.seed);
+        let mut init = Init::new(&device.clone().autodiff(), config.train.seed);
         let unet = UNet::new(&unet_config, &mut init)
             .map_err(|error| TrainError::Config(format!("network: {error}")))?;
+        Self::with_unet(config, (unet_config, unet), pictures)
+    }
+
+    /// Goes on with a network that there is already, whatever `config.network` says; it lives on a
+    /// device with autodiff and fits the pictures.
+    ///
+    /// # Errors
+    /// A process that cannot be, or no pictures.
+    pub fn with_unet(
+        config: RunConfig,
+        (unet_config, unet): (UNetConfig, UNet),
+        pictures: &'a Pictures,
+    ) -> Result<Self, TrainError> {
+        let device = unet.device();
         let values: Vec<_> = parameters(&unet).into_iter().map(|p| p.values).collect();
         let schedule = config.scheduler().schedule().map_err(TrainError::Config)?;
         Ok(Self {

@@ -1,0 +1,105 @@
+//! In how many bits the weights are kept.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Tensor};
+
+/// The type of the weights that products are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bits, as networks are trained.
+    #[default]
+    F32,
+    /// 16 bits with the range of `f32` and 8 significant bits.
+    Bf16,
+    /// 16 bits with 11 significant bits, up to 65504.
+    F16,
+}
+
+impl Precision {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+}
+
+/// Rounds the weights of convolutions and linear layers to `precision`, for use outside training.
+///
+/// Biases, normalisations and embeddings keep their type, and so do activations and sums: a layer's
+/// result has the type of its input.
+pub fn to_precision<M: Module>(module: M, precision: Precision) -> M {
+    module.map(&mut Round { dtype: precision.dtype(), containers: Vec::new() })
+}
+
+struct Round {
+    dtype: DType,
+    /// What each step of the path leads into, such as `Struct:Linear`.
+    containers: Vec<String>,
+}
+
+impl ModuleMapper for Round {
+    fn enter_module(&mut self, _: &str, container: &str) {
+        self.containers.push(container.to_string());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.containers.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let layer = self.containers.last().map_or("", String::as_str);
+        let rounds = D >= 2 && matches!(layer, "Struct:Conv2d" | "Struct:Linear");
+        match rounds {
+            true => param.map(|weight| weight.cast(self.dtype)),
+            false => param,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Conv2d, Embedding, GroupNorm, Init, Linear};
+    use burn::tensor::Device;
+    use sumi_kernels::{Activation, Padding};
+
+    #[derive(Module, Debug)]
+    struct Layers {
+        conv: Conv2d,
+        norm: GroupNorm,
+        linear: Vec<Linear>,
+        embedding: Embedding,
+    }
+
+    #[test]
+    fn weights_of_products_are_rounded_and_nothing_else() {
+        let device = Device::flex();
+        let mut init = Init::new(&device, 1);
+        let layers = Layers {
+            conv: Conv2d::new(&mut init, [3, 8], 3, 1, Padding::all(1)),
+            norm: GroupNorm::new(&mut init, 8, 2, 1e-5),
+            linear: vec![Linear::new(&mut init, 8, 5)],
+            embedding: Embedding::new(&mut init, 4, 5),
+        };
+        for (precision, dtype) in [(Precision::Bf16, DType::BF16), (Precision::F16, DType::F16)] {
+            let rounded = to_precision(layers.clone(), precision);
+            assert_eq!(rounded.conv.weight.val().dtype(), dtype);
+            assert_eq!(rounded.linear[0].weight.val().dtype(), dtype);
+            for bias in [&rounded.conv.bias, &rounded.linear[0].bias] {
+                assert_eq!(bias.as_ref().unwrap().val().dtype(), DType::F32);
+            }
+            assert_eq!(rounded.norm.weight.val().dtype(), DType::F32);
+            assert_eq!(rounded.embedding.weight.val().dtype(), DType::F32);
+
+            let x = init.uniform([2, 3, 6, 6], 1.0).val();
+            let y = rounded.norm.forward(rounded.conv.forward(x), Activation::Silu);
+            let y = rounded.linear[0].forward(y.mean_dim(3).mean_dim(2).reshape([2, 8]));
+            assert_eq!((y.dtype(), y.dims()), (DType::F32, [2, 5]));
+        }
+        let same = to_precision(layers.clone(), Precision::F32);
+        let weights = |layers: &Layers| layers.conv.weight.val().into_data();
+        assert!(weights(&same) == weights(&layers));
+    }
+}
