@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::{Conv2d, Embedding, GroupNorm, Init, Linear};
     use burn::tensor::Device;
-    use sumi_kernels::{Activation, Padding};
+    use sumi_kernels::Activation;
 
     #[derive(Module, Debug)]
     struct Layers {
@@ -78,7 +78,7 @@ mod tests {
         let device = Device::flex();
         let mut init = Init::new(&device, 1);
         let layers = Layers {
-            conv: Conv2d::new(&mut init, [3, 8], 3, 1, Padding::all(1)),
+            conv: Conv2d::same(&mut init, [3, 8], 3),
             norm: GroupNorm::new(&mut init, 8, 2, 1e-5),
             linear: vec![Linear::new(&mut init, 8, 5)],
             embedding: Embedding::new(&mut init, 4, 5),
@@ -93,9 +93,9 @@ mod tests {
             assert_eq!(rounded.norm.weight.val().dtype(), DType::F32);
             assert_eq!(rounded.embedding.weight.val().dtype(), DType::F32);
 
-            let x = init.uniform([2, 3, 6, 6], 1.0).val();
+            let x = init.uniform([2, 6, 6, 3], 1.0).val();
             let y = rounded.norm.forward(rounded.conv.forward(x), Activation::Silu);
-            let y = rounded.linear[0].forward(y.mean_dim(3).mean_dim(2).reshape([2, 8]));
+            let y = rounded.linear[0].forward(y.mean_dim(1).mean_dim(2).reshape([2, 8]));
             assert_eq!((y.dtype(), y.dims()), (DType::F32, [2, 5]));
         }
         let same = to_precision(layers.clone(), Precision::F32);
