@@ -40,9 +40,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), CliError> {
-    if let Some(threads) = args.threads {
-        sumi_kernels::set_threads(threads).map_err(|error| CliError::Usage(error.to_string()))?;
-    }
+    let threads = args.threads.unwrap_or(0);
+    sumi_kernels::set_threads(threads).map_err(|error| CliError::Usage(error.to_string()))?;
     match args.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),

@@ -56,24 +56,58 @@ impl View {
     }
 }
 
+/// No such pixel.
+const NONE: usize = usize::MAX;
+
 /// Pixels of a result that see the same taps: every `step`th row and column.
 struct Grid {
-    first: [usize; 2],
-    step: usize,
-    rows: usize,
-    columns: usize,
-    taps: Vec<[usize; 2]>,
+    taps: Vec<usize>,
+    /// Which pixels of a picture these are.
+    pixels: Vec<usize>,
+    /// For each tap and each of the pixels which pixel of the source is seen, or [`NONE`].
+    seen: Vec<usize>,
 }
 
 impl Grid {
-    fn pixels(&self) -> usize {
-        self.rows * self.columns
+    /// The pixels of `rows` and `columns` of a result that is `width` wide.
+    fn new(
+        view: View,
+        w: &Window,
+        [rows, columns]: [impl Iterator<Item = usize>; 2],
+        width: usize,
+    ) -> Self {
+        let columns: Vec<usize> = columns.collect();
+        let places: Vec<[usize; 2]> =
+            rows.flat_map(|y| columns.iter().map(move |&x| [y, x])).collect();
+        let mut grid = Self { taps: Vec::new(), pixels: Vec::new(), seen: Vec::new() };
+        for tap in 0..w.taps() {
+            let at = [tap / w.kernel_w, tap % w.kernel_w];
+            let seen = places.iter().map(|&place| view.source(w, place, at).unwrap_or(NONE));
+            let first = grid.seen.len();
+            grid.seen.extend(seen);
+            if grid.seen[first..].iter().all(|&pixel| pixel == NONE) {
+                grid.seen.truncate(first);
+            } else {
+                grid.taps.push(tap);
+            }
+        }
+        grid.pixels = places.into_iter().map(|[y, x]| y * width + x).collect();
+        grid
     }
 
-    /// Row and column of a pixel.
-    fn pixel(&self, i: usize) -> [usize; 2] {
-        let [y, x] = self.first;
-        [y + i / self.columns * self.step, x + i % self.columns * self.step]
+    /// All pixels of the result, in grids of equal remainder modulo the stride.
+    fn all(view: View, w: &Window) -> Vec<Self> {
+        let (step, height, width) = match view {
+            View::Forward => (1, w.out_h, w.out_w),
+            View::Gradient => (w.stride, w.height, w.width),
+        };
+        let phases = (0..step.min(height)).flat_map(|y| (0..step.min(width)).map(move |x| [y, x]));
+        phases
+            .map(|[y, x]| {
+                let along = [(y..height).step_by(step), (x..width).step_by(step)];
+                Self::new(view, w, along, width)
+            })
+            .collect()
     }
 }
 
@@ -171,8 +205,8 @@ impl Pass<'_> {
         parallel(panels, (1 << 16) / (rows * PANEL).max(1) + 1, |panels| {
             isa.run(Pack { pass: self, panels, to: weights });
         });
-        for grid in self.grids() {
-            let pixels = self.samples * grid.pixels();
+        for grid in Grid::all(self.view, &self.window) {
+            let pixels = self.samples * grid.pixels.len();
             // Few pixels are shared out by channels.
             let parts = if pixels >= 4 * PIXELS { 1 } else { panels };
             let grain = (1 << 18) / (PIXELS.min(pixels.max(1)) * rows * self.to / parts).max(1) + 1;
@@ -180,29 +214,6 @@ impl Pass<'_> {
                 isa.run(Tasks { pass: self, grid: &grid, parts, tasks, weights });
             });
         }
-    }
-
-    /// All pixels of the result.
-    fn grids(&self) -> Vec<Grid> {
-        let w = &self.window;
-        let (step, height, width) = match self.view {
-            View::Forward => (1, w.out_h, w.out_w),
-            View::Gradient => (w.stride, w.height, w.width),
-        };
-        let phases = (0..step.min(height)).flat_map(|y| (0..step.min(width)).map(move |x| [y, x]));
-        let hit = |at: usize, tap: usize| step == 1 || (at + step - tap % step) % step == 0;
-        phases
-            .map(|[y, x]| Grid {
-                first: [y, x],
-                step,
-                rows: (height - y).div_ceil(step),
-                columns: (width - x).div_ceil(step),
-                taps: (0..w.kernel_h)
-                    .flat_map(|ky| (0..w.kernel_w).map(move |kx| [ky, kx]))
-                    .filter(|&[ky, kx]| hit(y + w.top, ky) && hit(x + w.left, kx))
-                    .collect(),
-            })
-            .collect()
     }
 }
 
@@ -268,30 +279,36 @@ impl Kernel for Tasks<'_> {
     fn run<S: Simd>(self) {
         let pass = self.pass;
         let panels = pass.to.div_ceil(PANEL);
-        let pixels = self.grid.pixels();
+        let pixels = self.grid.pixels.len();
         let all = pass.samples * pixels;
         let (mut rows, mut list) = (Vec::new(), Vec::new());
+        let mut places = Vec::with_capacity(PIXELS);
         let mut products = Scratch::take(PIXELS * PANEL);
         for task in self.tasks.clone() {
             let (lot, part) = (task / self.parts, task % self.parts);
             let lot = lot * PIXELS..((lot + 1) * PIXELS).min(all);
             let some = part * panels / self.parts..(part + 1) * panels / self.parts;
-            // Sample and pixel of each row.
-            let places: Vec<(usize, [usize; 2])> =
-                lot.map(|i| (i / pixels, self.grid.pixel(i % pixels))).collect();
+            places.clear();
+            let (mut sample, mut pixel) = (lot.start / pixels, lot.start % pixels);
+            for _ in lot {
+                places.push((sample, pixel));
+                pixel += 1;
+                if pixel == pixels {
+                    (sample, pixel) = (sample + 1, 0);
+                }
+            }
             for panel in some {
-                let width = PANEL.min(pass.to - panel * PANEL);
+                let width = PANEL.min(pass.to - panel * PANEL).next_multiple_of(S::LANES);
                 if self.grid.taps.is_empty() {
                     products.slice().fill(0.0);
                 }
                 let mut resume = false;
-                for &tap in &self.grid.taps {
+                for i in 0..self.grid.taps.len() {
                     for first in (0..pass.from).step_by(DEPTH) {
                         rows.clear();
-                        rows.extend(places.iter().map(|place| pass.row(*place, tap, first)));
+                        rows.extend(places.iter().map(|&place| self.row(place, i, first)));
                         list.clear();
-                        let right = self.panel(panel, tap, first);
-                        let width = width.next_multiple_of(S::LANES);
+                        let right = self.panel(panel, self.grid.taps[i], first);
                         columns::<S>(&mut list, right, products.pointer(), width);
                         let depth = DEPTH.min(pass.from - first);
                         let stride = pass.window.taps() * PANEL;
@@ -302,7 +319,7 @@ impl Kernel for Tasks<'_> {
                     }
                 }
                 // SAFETY: this task's own pixels and channels of the result.
-                unsafe { pass.write::<S>(&places, panel * PANEL, products.pointer()) };
+                unsafe { self.write::<S>(&places, panel * PANEL, products.pointer()) };
             }
         }
     }
@@ -310,24 +327,20 @@ impl Kernel for Tasks<'_> {
 
 impl Tasks<'_> {
     /// The rows of a panel that meet the channels from `first` on through a tap.
-    fn panel(&self, panel: usize, [ky, kx]: [usize; 2], first: usize) -> *const f32 {
+    fn panel(&self, panel: usize, tap: usize, first: usize) -> *const f32 {
         let taps = self.pass.window.taps();
-        let tap = ky * self.pass.window.kernel_w + kx;
         self.weights.at(((panel * self.pass.from + first) * taps + tap) * PANEL).cast_const()
     }
-}
 
-impl Pass<'_> {
-    /// The channels from `first` on of what a pixel sees through a tap.
+    /// The channels from `first` on of what a sample's pixel sees through the grid's `i`th tap.
     #[inline(always)]
-    fn row(&self, place: (usize, [usize; 2]), tap: [usize; 2], first: usize) -> *const f32 {
-        let (sample, pixel) = place;
-        match self.view.source(&self.window, pixel, tap) {
-            Some(at) => {
-                let at = (sample * self.from_pixels + at) * self.from + first;
-                self.source.as_ptr().wrapping_add(at)
+    fn row(&self, (sample, pixel): (usize, usize), i: usize, first: usize) -> *const f32 {
+        match self.grid.seen[i * self.grid.pixels.len() + pixel] {
+            NONE => ZEROS.as_ptr(),
+            at => {
+                let at = (sample * self.pass.from_pixels + at) * self.pass.from + first;
+                self.pass.source.as_ptr().wrapping_add(at)
             }
-            None => ZEROS.as_ptr(),
         }
     }
 
@@ -338,31 +351,29 @@ impl Pass<'_> {
     #[inline(always)]
     unsafe fn write<S: Simd>(
         &self,
-        places: &[(usize, [usize; 2])],
+        places: &[(usize, usize)],
         channel: usize,
         products: *const f32,
     ) {
-        let width = PANEL.min(self.to - channel);
-        let columns = match self.view {
-            View::Forward => self.window.out_w,
-            View::Gradient => self.window.width,
-        };
-        for (i, &(sample, [y, x])) in places.iter().enumerate() {
-            let pixel = (sample * self.to_pixels + y * columns + x) * self.to + channel;
+        let pass = self.pass;
+        let width = PANEL.min(pass.to - channel);
+        for (i, &(sample, pixel)) in places.iter().enumerate() {
+            let pixel = sample * pass.to_pixels + self.grid.pixels[pixel];
+            let pixel = pixel * pass.to + channel;
             for at in (0..width).step_by(S::LANES) {
                 let left = width - at;
                 // SAFETY: the caller's promise; what is added is as large as the result.
                 unsafe {
                     let mut value = S::load(products.add(i * PANEL + at));
-                    if let Some(added) = self.added {
-                        let bias = added.of(sample, self.to).as_ptr().add(channel + at);
+                    if let Some(added) = pass.added {
+                        let bias = added.of(sample, pass.to).as_ptr().add(channel + at);
                         value = S::add(value, S::load_first(bias, left));
                         if let Some(residual) = added.residual {
                             let residual = residual.as_ptr().add(pixel + at);
                             value = S::add(value, S::load_first(residual, left));
                         }
                     }
-                    S::store_first(self.result.at(pixel + at), left, value);
+                    S::store_first(pass.result.at(pixel + at), left, value);
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::{
     simd::{Isa, Kernel, Simd},
 };
 
-use super::{PANEL, View};
+use super::{Grid, NONE, PANEL, View};
 
 /// Pixels whose contributions form one chain; the chains' sums are then added up.
 const CHAIN: usize = 256;
@@ -37,14 +37,23 @@ pub(crate) fn weight_gradient(isa: Isa, shape: &Shape, x: &[f32], dy: &[f32], dw
         }
     });
     let lots = shape.inputs.div_ceil(gemm::PANEL);
-    parallel(shape.window.taps() * lots, 1, |tasks| {
-        isa.run(Lots { shape, tasks, lots, x, made, to: dw });
+    let w = &shape.window;
+    let grid = Grid::new(View::Forward, w, [0..w.out_h, 0..w.out_w], w.out_w);
+    for tap in (0..w.taps()).filter(|tap| !grid.taps.contains(tap)) {
+        for at in (tap..shape.weight_len()).step_by(w.taps()) {
+            // SAFETY: a weight that no picture ever meets.
+            unsafe { *dw.at(at) = 0.0 };
+        }
+    }
+    parallel(grid.taps.len() * lots, 1, |tasks| {
+        isa.run(Lots { shape, grid: &grid, tasks, lots, x, made, to: dw });
     });
 }
 
-/// Task `i` is lot `i % lots` of input channels under tap `i / lots`.
+/// Task `i` is lot `i % lots` of input channels under the grid's tap `i / lots`.
 struct Lots<'a> {
     shape: &'a Shape,
+    grid: &'a Grid,
     tasks: Range<usize>,
     lots: usize,
     x: &'a [f32],
@@ -89,7 +98,7 @@ impl Kernel for Lots<'_> {
             let sums = sums.slice();
             for o in 0..outputs {
                 for i in 0..rows {
-                    let at = (o * inputs + first + i) * taps + tap;
+                    let at = (o * inputs + first + i) * taps + self.grid.taps[tap];
                     // SAFETY: these weights are this task's own.
                     unsafe { *self.to.at(at) = sums[i * stride + o] };
                 }
@@ -102,20 +111,23 @@ impl Lots<'_> {
     /// The `channels` of what some pixels see through a tap.
     #[inline(always)]
     fn pack(&self, pixels: Range<usize>, tap: usize, channels: Range<usize>, to: &mut [f32]) {
-        let w = &self.shape.window;
-        let inputs = self.shape.inputs;
-        let tap = [tap / w.kernel_w, tap % w.kernel_w];
-        for (i, to) in pixels.zip(to.chunks_exact_mut(gemm::PANEL)) {
-            let (sample, at) = (i / w.pixels(), i % w.pixels());
-            let (seen, rest) = to.split_at_mut(channels.len());
-            match View::Forward.source(w, [at / w.out_w, at % w.out_w], tap) {
-                Some(at) => {
+        let (w, inputs) = (&self.shape.window, self.shape.inputs);
+        let seen = &self.grid.seen[tap * w.pixels()..(tap + 1) * w.pixels()];
+        let (mut sample, mut pixel) = (pixels.start / w.pixels(), pixels.start % w.pixels());
+        for to in to.chunks_exact_mut(gemm::PANEL).take(pixels.len()) {
+            let (own, rest) = to.split_at_mut(channels.len());
+            match seen[pixel] {
+                NONE => own.fill(0.0),
+                at => {
                     let at = (sample * w.source_pixels() + at) * inputs + channels.start;
-                    seen.copy_from_slice(&self.x[at..at + seen.len()]);
+                    own.copy_from_slice(&self.x[at..at + own.len()]);
                 }
-                None => seen.fill(0.0),
             }
             rest.fill(0.0);
+            pixel += 1;
+            if pixel == seen.len() {
+                (sample, pixel) = (sample + 1, 0);
+            }
         }
     }
 }

@@ -19,44 +19,104 @@ use super::{
 const CHAIN: usize = 256;
 /// Numbers that the transformed tiles of a chunk may take.
 const ROOM: usize = 4 << 20;
+/// As many that stay in the cache of a core.
+const CACHE: usize = 144 << 10;
+/// Groups of tiles that threads may take at the same time where there are few channels.
+const GROUPS: usize = 8;
 /// Taps of a kernel.
 const TAPS: usize = 9;
 
 /// Writes the gradient of the weight, given that of `y`.
 pub(crate) fn weight_gradient(isa: Isa, shape: &Shape, x: &[f32], dy: &[f32], dw: SharedMut) {
-    let (source, target) = (Pictures::input(shape), Pictures::output(shape));
-    let (inputs, outputs) = (shape.inputs, shape.outputs.next_multiple_of(PANEL));
-    let tiles = source.tiles();
-    // How many go together depends on the shape alone, for it decides where chains end.
-    let chunk = (ROOM / (PARTS * (inputs + outputs))).next_multiple_of(CHAIN).min(tiles.max(1));
-    let seen_layout = Layout::panels(chunk, inputs, gemm::PANEL);
-    let made_layout = Layout::panels(chunk, outputs, PANEL);
-    let mut seen = Scratch::take(seen_layout.len());
-    let mut made = Scratch::take(made_layout.len());
-    let part = spread(inputs.next_multiple_of(gemm::PANEL) * outputs);
-    let mut sums = Scratch::take(PARTS * part);
-    let [seen, made, sums] = [&mut seen, &mut made, &mut sums].map(|s| SharedMut::new(s.slice()));
-    for first in (0..tiles).step_by(chunk) {
-        let count = chunk.min(tiles - first);
-        parallel(count, 4, |some| {
-            let tiles = first + some.start..first + some.end;
-            let (pictures, layout) = (source, seen_layout);
-            let some = tiles.clone();
-            isa.run(Scatter::<false> { pictures, from: x, tiles: some, first, to: seen, layout });
-            let (pictures, layout) = (target, made_layout);
-            isa.run(Scatter::<true> { pictures, from: dy, tiles, first, to: made, layout });
+    let job = Job::new(isa, shape, x, dy);
+    let mut sums = Scratch::take(job.groups * PARTS * job.part);
+    let sums = SharedMut::new(sums.slice());
+    if job.groups > 1 {
+        // Few channels: each group of chunks stays in the cache of one thread.
+        parallel(job.groups, 1, |groups| {
+            for group in groups {
+                job.group(group, sums.from(group * PARTS * job.part), |len, work| work(0..len));
+            }
         });
-        let panels = outputs / PANEL;
-        parallel(PARTS * panels, 1, |tasks| {
-            let (seen, made) = ((seen, seen_layout), (made, made_layout));
-            let clear = first == 0;
-            isa.run(Sums { tasks, panels, inputs, count, seen, made, clear, to: (sums, part) });
-        });
+    } else {
+        job.group(0, sums, |len, work| parallel(len, 4, work));
     }
     let blocks = shape.inputs.div_ceil(BLOCK);
     parallel(shape.outputs.div_ceil(16) * blocks, 1, |tasks| {
-        isa.run(Finish { shape, tasks, sums, part, width: outputs, to: dw });
+        isa.run(Finish { shape, job: &job, tasks, sums, to: dw });
     });
+}
+
+/// How the tiles are shared out. It depends on the shape alone, for it decides where chains end.
+struct Job<'a> {
+    isa: Isa,
+    x: &'a [f32],
+    dy: &'a [f32],
+    source: Pictures,
+    target: Pictures,
+    inputs: usize,
+    /// Output channels in whole panels.
+    outputs: usize,
+    /// Tiles that are transformed together.
+    chunk: usize,
+    /// Groups of tiles with sums of their own.
+    groups: usize,
+    /// Distance between the components of the sums.
+    part: usize,
+}
+
+impl<'a> Job<'a> {
+    fn new(isa: Isa, shape: &Shape, x: &'a [f32], dy: &'a [f32]) -> Self {
+        let (source, target) = (Pictures::input(shape), Pictures::output(shape));
+        let (inputs, outputs) = (shape.inputs, shape.outputs.next_multiple_of(PANEL));
+        let tiles = source.tiles().max(1);
+        let each = PARTS * (inputs + outputs);
+        let few = inputs * outputs <= 64 * 64;
+        let chunk = match few {
+            true => (CACHE / each).next_multiple_of(16).min(CHAIN),
+            false => (ROOM / each).next_multiple_of(CHAIN),
+        };
+        let chunk = chunk.min(tiles);
+        let groups = if few { tiles.div_ceil(chunk).min(GROUPS) } else { 1 };
+        let part = spread(inputs.next_multiple_of(gemm::PANEL) * outputs);
+        Self { isa, x, dy, source, target, inputs, outputs, chunk, groups, part }
+    }
+
+    /// Adds up the products over the tiles of a group. `each` calls its second argument on ranges
+    /// that cover all numbers below its first.
+    fn group(
+        &self,
+        group: usize,
+        sums: SharedMut,
+        each: impl Fn(usize, &(dyn Fn(Range<usize>) + Sync)),
+    ) {
+        let (isa, tiles) = (self.isa, self.source.tiles());
+        let seen_layout = Layout::panels(self.chunk, self.inputs, gemm::PANEL);
+        let made_layout = Layout::panels(self.chunk, self.outputs, PANEL);
+        let mut seen = Scratch::take(seen_layout.len());
+        let mut made = Scratch::take(made_layout.len());
+        let [seen, made] = [&mut seen, &mut made].map(|s| SharedMut::new(s.slice()));
+        let chunks = tiles.div_ceil(self.chunk);
+        let chunks = group * chunks / self.groups..(group + 1) * chunks / self.groups;
+        for (i, first) in chunks.map(|chunk| chunk * self.chunk).enumerate() {
+            let count = self.chunk.min(tiles - first);
+            each(count, &|some| {
+                let tiles = first + some.start..first + some.end;
+                let (from, to, layout) = (self.x, seen, seen_layout);
+                let (pictures, some) = (self.source, tiles.clone());
+                isa.run(Scatter::<false> { pictures, from, tiles: some, first, to, layout });
+                let (from, to, layout) = (self.dy, made, made_layout);
+                let pictures = self.target;
+                isa.run(Scatter::<true> { pictures, from, tiles, first, to, layout });
+            });
+            let panels = self.outputs / PANEL;
+            each(PARTS * panels, &|tasks| {
+                let (seen, made) = ((seen, seen_layout), (made, made_layout));
+                let (inputs, clear, to) = (self.inputs, i == 0, (sums, self.part));
+                isa.run(Sums { tasks, panels, inputs, count, seen, made, clear, to });
+            });
+        }
+    }
 }
 
 /// Adds the products of some components and panels over the tiles of a chunk; task `i` is panel
@@ -120,11 +180,9 @@ const BLOCK: usize = 16;
 /// input channels of 16 output channels.
 struct Finish<'a> {
     shape: &'a Shape,
+    job: &'a Job<'a>,
     tasks: Range<usize>,
     sums: SharedMut,
-    part: usize,
-    /// Output channels to a row of the sums.
-    width: usize,
     to: SharedMut,
 }
 
@@ -146,7 +204,7 @@ impl Kernel for Finish<'_> {
                 // channels' weights are this task's own.
                 unsafe {
                     for i in 0..count {
-                        let from = self.sums.at((first + i) * self.width + channel);
+                        let from = self.sums.at((first + i) * self.job.outputs + channel);
                         self.taps::<S>(from, taps.pointer().add(i * TAPS * S::LANES));
                     }
                     let row = inputs * TAPS;
@@ -168,7 +226,12 @@ impl Finish<'_> {
             let mut square = [[S::splat(0.0); SEEN]; SEEN];
             for (r, row) in square.iter_mut().enumerate() {
                 for (c, value) in row.iter_mut().enumerate() {
-                    *value = S::load(from.add((r * SEEN + c) * self.part));
+                    let from = from.add((r * SEEN + c) * self.job.part);
+                    *value = S::load(from);
+                    for group in 1..self.job.groups {
+                        let more = S::load(from.add(group * PARTS * self.job.part));
+                        *value = S::add(*value, more);
+                    }
                 }
             }
             for (r, row) in TapsGradient::square::<S>(&square).iter().enumerate() {
