@@ -2,12 +2,35 @@
 
 use crate::tools::{cargo, run};
 use crate::{Result, files};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// All tests of the workspace, documentation's examples included. `rest` goes to `cargo test`.
 pub fn test(rest: &[&str]) -> Result<()> {
     run(cargo(&["test", "--workspace"]).args(rest))
+}
+
+/// The tests of the only crate with unsafe code, under valgrind, which sees every read and write
+/// outside of what was allocated and every decision on what was never written. It knows no AVX-512,
+/// so what runs there are the AVX2 and the portable kernels, from the same source.
+pub fn memcheck() -> Result<()> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;
+    // All of the workspace is chosen, because dependencies are built with the features that all
+    // that is chosen wants, and these are built already. Cargo hands each test to this program.
+    let mut test = cargo(&["test", "--workspace", "--lib", "--", "--test-threads=1"]);
+    let runner = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
+    run(test.env(runner, format!("{} memcheck-one", own.display())))
+}
+
+/// Runs one test program under valgrind if it is the kernels'.
+pub fn memcheck_one(program: &str, rest: &[&str]) -> Result<()> {
+    let name = Path::new(program).file_name().unwrap_or_default();
+    if !name.to_string_lossy().starts_with("sumi_kernels-") {
+        return Ok(());
+    }
+    let mut valgrind = Command::new("valgrind");
+    run(valgrind.args(["--quiet", "--error-exitcode=9", program]).args(rest))
 }
 
 /// One step of CI.
@@ -17,7 +40,7 @@ struct Stage {
 }
 
 /// From quick to slow.
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage { name: "format", run: || run(&mut cargo(&["fmt", "--all", "--check"])) },
     Stage { name: "files", run: files::check },
     Stage { name: "lints", run: lints },
@@ -28,6 +51,7 @@ const STAGES: [Stage; 6] = [
     },
     // Compiles the examples too.
     Stage { name: "tests", run: || run(&mut cargo(&["xtask", "test"])) },
+    Stage { name: "memory", run: memcheck },
 ];
 
 fn lints() -> Result<()> {

@@ -14,6 +14,7 @@ The project's own chores:
 
   cargo xtask test         run all tests
   cargo xtask ci           formatting, files, lints, docs, tests, the Vulkan build: what CI runs
+  cargo xtask memcheck     run the kernels' tests under valgrind
   cargo xtask data NAME    fetch a data set into data/NAME
   cargo xtask peers        make .peers, a Python environment for the scripts in bench/peers
 ";
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         }
         ["test", rest @ ..] => ci::test(rest),
         ["ci"] => ci::ci(),
+        ["memcheck"] => ci::memcheck(),
+        ["memcheck-one", program, rest @ ..] => ci::memcheck_one(program, rest),
         ["data", name] => data::fetch(name),
         ["data"] => Err(format!("which data set?\n\n{}", data::list())),
         ["peers"] => peers::make(),

@@ -89,7 +89,8 @@ impl Scratch {
             let needed = len.div_ceil(16) + 1;
             let fits = |lines: &Vec<Line>| (lines.len() < needed, lines.len().abs_diff(needed));
             let best = (0..kept.len()).min_by_key(|&i| fits(&kept[i]));
-            best.map(|i| kept.swap_remove(i)).unwrap_or_default()
+            // Tests take new memory each time, so that reading past its end is found.
+            best.filter(|_| !cfg!(test)).map(|i| kept.swap_remove(i)).unwrap_or_default()
         });
         let mut scratch = Self { lines, len: 0 };
         scratch.resize(len);
@@ -123,6 +124,9 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
+        if cfg!(test) {
+            return;
+        }
         KEPT.with_borrow_mut(|kept| kept.push(lines));
     }
 }
