@@ -1,7 +1,7 @@
 //! A module's parameters by name.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Gradients, Tensor, TensorData};
 use std::collections::BTreeMap;
 
 /// One parameter, flattened, outside any gradient graph.
@@ -167,6 +167,26 @@ impl ModuleMapper for Assign {
         let require_grad = device.is_autodiff();
         param.transform_for_load(value.set_require_grad(require_grad), burn::module::ParamId::new())
     }
+}
+
+/// Takes every parameter's gradient out of `gradients`, flat, in the order of the fields.
+pub fn flat_gradients<M: Module>(module: &M, gradients: Gradients) -> Vec<Option<Tensor<1>>> {
+    struct Take {
+        gradients: Gradients,
+        flat: Vec<Option<Tensor<1>>>,
+    }
+    impl ModuleVisitor for Take {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = param.val().grad_remove(&mut self.gradients);
+            self.flat.push(gradient.map(|g| {
+                let elements = g.shape().num_elements();
+                g.reshape([elements])
+            }));
+        }
+    }
+    let mut take = Take { gradients, flat: Vec::new() };
+    module.visit(&mut take);
+    take.flat
 }
 
 /// Replaces every parameter by the flat values at its place in the order of [`parameters`].

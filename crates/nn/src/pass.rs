@@ -3,6 +3,7 @@
 use sumi_random::Philox;
 
 /// One pass through a network.
+#[derive(Clone, Debug)]
 pub enum Pass {
     /// Use: nothing is random.
     Inference,

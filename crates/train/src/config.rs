@@ -134,6 +134,9 @@ pub struct TrainConfig {
     /// Whether that decay rises as `(1 + n) / (10 + n)` with the step `n` until it is reached, so
     /// that a short run is not an average of its own beginning.
     pub ema_warmup: bool,
+    /// Whether the network is recomputed block by block for the gradient, instead of kept whole:
+    /// less memory, more time, and the same bits.
+    pub checkpoint_blocks: bool,
     /// Decides the first weights, the order of the data and all noise.
     pub seed: u64,
     /// Steps between two records of the log.
@@ -157,6 +160,7 @@ impl Default for TrainConfig {
             gradient_clip: 1.0,
             ema_decay: 0.9999,
             ema_warmup: true,
+            checkpoint_blocks: false,
             seed: 0,
             log_every: 10,
             checkpoint_every: 1000,
@@ -403,8 +407,10 @@ mod tests {
 
     #[test]
     fn a_config_reads_back_to_itself() {
-        let config = RunConfig::parse(DIGITS, "run.toml", &["train.steps=7".into()]).unwrap();
+        let changes = ["train.steps=7", "train.checkpoint_blocks=true"].map(String::from);
+        let config = RunConfig::parse(DIGITS, "run.toml", &changes).unwrap();
         assert_eq!(config.train.steps, 7);
+        assert!(config.train.checkpoint_blocks && !TrainConfig::default().checkpoint_blocks);
         let again = RunConfig::parse(&config.to_toml().unwrap(), "again", &[]).unwrap();
         assert_eq!(again, config);
     }
@@ -430,6 +436,7 @@ mod tests {
             ("process.beta_end=2.0", "process.beta_end: expected a number above 0"),
             ("sample.steps=1001", "sample.steps: expected from 1 to process.timesteps = 1000"),
             ("train", "expected key=value"),
+            ("train.checkpoint_blocks=2", "expected a boolean"),
             ("train.steps.x=1", "\"steps\" is a value"),
         ] {
             let message = refusal(DIGITS, &[change]);

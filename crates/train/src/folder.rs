@@ -80,12 +80,14 @@ fn lock(path: &Path, refuse: impl Fn(&str, String) -> TrainError) -> Result<File
     }
 }
 
-/// The first part in which two configurations are not the same run. How often a run reports may
-/// change, and how long it goes on where its learning rate does not depend on that.
+/// The first part in which two configurations are not the same run. How often a run reports and
+/// what it keeps in memory may change, and how long it goes on where its learning rate does not
+/// depend on that.
 fn different(before: &RunConfig, now: &RunConfig) -> Option<&'static str> {
     let (was, is) = (&before.train, &now.train);
     let same_reporting = TrainConfig {
         steps: is.steps,
+        checkpoint_blocks: is.checkpoint_blocks,
         log_every: is.log_every,
         checkpoint_every: is.checkpoint_every,
         keep_checkpoints: is.keep_checkpoints,

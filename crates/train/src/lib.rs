@@ -19,6 +19,7 @@ pub use config::{
 };
 pub use error::TrainError;
 pub use log::Record;
-pub use optimizer::{AdamW, AdamWConfig, Ema, Moments, flat_gradients};
+pub use optimizer::{AdamW, AdamWConfig, Ema, Moments};
 pub use run::{Event, Outcome, RunOptions, Start, run};
+pub use sumi_nn::flat_gradients;
 pub use trainer::{StepReport, Trainer};

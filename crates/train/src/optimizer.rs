@@ -1,7 +1,7 @@
 //! AdamW, and the average of the weights that it leaves behind.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use sumi_kernels::AdamWStep;
 
@@ -108,26 +108,6 @@ impl ModuleMapper for Update<'_> {
             Tensor::from_inner(flat.reshape(dims)).require_grad()
         })
     }
-}
-
-/// Takes every parameter's gradient out of `gradients`, flat, in the order of the fields.
-pub fn flat_gradients<M: Module>(module: &M, gradients: Gradients) -> Vec<Option<Tensor<1>>> {
-    struct Take {
-        gradients: Gradients,
-        flat: Vec<Option<Tensor<1>>>,
-    }
-    impl burn::module::ModuleVisitor for Take {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let gradient = param.val().grad_remove(&mut self.gradients);
-            self.flat.push(gradient.map(|g| {
-                let elements = g.shape().num_elements();
-                g.reshape([elements])
-            }));
-        }
-    }
-    let mut take = Take { gradients, flat: Vec::new() };
-    module.visit(&mut take);
-    take.flat
 }
 
 /// An exponential moving average of the weights, `average += (1 - decay) (weight - average)`.

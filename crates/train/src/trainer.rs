@@ -1,12 +1,12 @@
 //! One training step.
 
-use crate::{AdamW, Ema, RunConfig, TrainError, flat_gradients};
+use crate::{AdamW, Ema, RunConfig, TrainError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use sumi_data::{Loader, Pictures, Position};
 use sumi_model::{Card, Model, SchedulerConfig};
 use sumi_networks::unet::{UNet, UNetConfig};
-use sumi_nn::{Init, Pass, parameters, with_values};
+use sumi_nn::{Init, Pass, flat_gradients, parameters, with_values};
 use sumi_process::{Prediction, Schedule};
 use sumi_random::{NormalSource, Philox};
 
@@ -118,21 +118,15 @@ impl<'a> Trainer<'a> {
     /// A loss or a gradient that is not finite; the weights are then as before.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let step = self.step + 1;
-        let seed = self.config.train.seed;
-        let Batch { x_t, target, timesteps, classes } = self.noised_batch(step);
 
-        // Predict.
-        let mut pass = Pass::Training(stream(seed, Purpose::Dropout, step));
-        let classes = self.unet_config.num_class_embeds.map(|_| classes.as_slice());
-        let output = self.unet.forward(x_t, &timesteps, classes, &mut pass);
-        let loss = (output - target).square().mean();
-        let loss_value = f64::from(loss.clone().into_scalar::<f32>());
-        if !loss_value.is_finite() {
+        // Predict, and differentiate the error.
+        let batch = self.noised_batch(step);
+        let (loss, gradients) = self.loss_and_gradients(step, batch);
+        if !loss.is_finite() {
             return Err(TrainError::NotFinite { step, what: "loss".into() });
         }
 
         // Follow the gradient.
-        let gradients = flat_gradients(&self.unet, loss.backward());
         let gradient_norm = self.gradient_norm(step, &gradients)?;
         let learning_rate = self.config.learning_rate(step);
         let clip = self.config.train.gradient_clip;
@@ -144,7 +138,7 @@ impl<'a> Trainer<'a> {
         let values = parameters(&self.unet).into_iter().map(|p| p.values).collect();
         self.ema.update(step, values);
         self.step = step;
-        Ok(StepReport { step, loss: loss_value, gradient_norm, learning_rate })
+        Ok(StepReport { step, loss, gradient_norm, learning_rate })
     }
 
     /// The model with the averaged weights, for sampling, outside any gradient graph.
@@ -181,6 +175,21 @@ impl<'a> Trainer<'a> {
         let blank = UNet::new(&self.unet_config, &mut Init::new(&self.device, 0));
         let blank = blank.map_err(|error| TrainError::Config(format!("network: {error}")))?;
         Ok(std::mem::replace(&mut self.unet, blank))
+    }
+
+    /// The mean squared error of the prediction, and its gradient.
+    fn loss_and_gradients(&self, step: u64, batch: Batch) -> (f64, Vec<Option<Tensor<1>>>) {
+        let Batch { x_t, target, timesteps, classes } = batch;
+        let classes = self.unet_config.num_class_embeds.map(|_| classes.as_slice());
+        let mut pass = Pass::Training(stream(self.config.train.seed, Purpose::Dropout, step));
+        let loss_of = |output: Tensor<4>| (output - target).square().mean();
+        let (loss, gradients) = if self.config.train.checkpoint_blocks {
+            self.unet.checkpointed_gradients(x_t, &timesteps, classes, pass, loss_of)
+        } else {
+            let loss = loss_of(self.unet.forward(x_t, &timesteps, classes, &mut pass));
+            (loss.clone().inner(), flat_gradients(&self.unet, loss.backward()))
+        };
+        (f64::from(loss.into_scalar::<f32>()), gradients)
     }
 
     /// The norm of all gradients; says whose gradient it is that is not finite.

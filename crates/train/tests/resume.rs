@@ -142,6 +142,23 @@ fn threads_do_not_matter() {
     assert!(weights(1) == weights(2), "one thread and two give different weights");
 }
 
+/// Recomputing blocks may be switched on and off in the middle of a run.
+#[test]
+fn recomputing_blocks_changes_nothing() {
+    let kept = tempfile::tempdir().unwrap();
+    go(&config(&[]), kept.path(), false, u64::MAX).unwrap();
+    let recomputing = config(&["train.checkpoint_blocks=true"]);
+    let mixed = tempfile::tempdir().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| go(&recomputing, mixed.path(), false, 73)).unwrap();
+    go(&recomputing, mixed.path(), true, 50).unwrap();
+    go(&config(&[]), mixed.path(), true, 11).unwrap();
+    go(&recomputing, mixed.path(), true, u64::MAX).unwrap();
+    let (expected, found) = (traces(kept.path()), traces(mixed.path()));
+    assert!(found.0 == expected.0, "the tensors differ");
+    assert_eq!(found.1, expected.1);
+}
+
 #[test]
 fn old_checkpoints_go_only_when_they_are_surplus() {
     let out = tempfile::tempdir().unwrap();

@@ -1,11 +1,10 @@
 //! The levels of the U-Net.
 
 use super::UNetConfig;
+use super::stage::{Layer, Stage, residuals};
 use burn::module::Module;
-use burn::tensor::Tensor;
 use sumi_nn::{
-    Downsample, Init, Pass, ResnetBlock, ResnetBlockConfig, SelfAttention, SelfAttentionConfig,
-    Upsample,
+    Downsample, Init, ResnetBlock, ResnetBlockConfig, SelfAttention, SelfAttentionConfig, Upsample,
 };
 
 /// A level on the way down: residual blocks, each followed by attention where the level has it,
@@ -42,65 +41,32 @@ pub struct UpBlock {
 }
 
 impl DownBlock {
-    /// Pushes what it makes on the way onto `skips`.
-    pub fn forward(
-        &self,
-        mut x: Tensor<4>,
-        time: &Tensor<2>,
-        skips: &mut Vec<Tensor<4>>,
-        pass: &mut Pass,
-    ) -> Tensor<4> {
-        for (i, resnet) in self.resnets.iter().enumerate() {
-            x = resnet.forward(x, time.clone(), pass);
-            if let Some(attention) = self.attentions.get(i) {
-                x = attention.forward(x);
-            }
-            skips.push(x.clone());
-        }
-        for downsample in &self.downsamplers {
-            x = downsample.forward(x);
-            skips.push(x.clone());
-        }
-        x
+    /// Every one of them leaves its result to the level's way up.
+    pub(super) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
+        residuals(&self.resnets, &self.attentions)
+            .chain(self.downsamplers.iter().map(Layer::Downsample))
+            .map(|layer| Stage { layer, takes_skip: false, leaves_skip: true })
     }
 }
 
 impl MidBlock {
-    /// # Shapes
-    /// `[N, H, W, C]`, kept.
-    pub fn forward(&self, mut x: Tensor<4>, time: &Tensor<2>, pass: &mut Pass) -> Tensor<4> {
-        for (i, resnet) in self.resnets.iter().enumerate() {
-            x = resnet.forward(x, time.clone(), pass);
-            if let Some(attention) = self.attentions.get(i) {
-                x = attention.forward(x);
-            }
-        }
-        x
+    /// Without skip connections.
+    pub(super) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
+        residuals(&self.resnets, &self.attentions).map(|layer| Stage {
+            layer,
+            takes_skip: false,
+            leaves_skip: false,
+        })
     }
 }
 
 impl UpBlock {
-    /// Pops one of `skips` for every residual block.
-    pub fn forward(
-        &self,
-        mut x: Tensor<4>,
-        time: &Tensor<2>,
-        skips: &mut Vec<Tensor<4>>,
-        pass: &mut Pass,
-    ) -> Tensor<4> {
-        for (i, resnet) in self.resnets.iter().enumerate() {
-            if let Some(skip) = skips.pop() {
-                x = sumi_kernels::concat(x, skip);
-            }
-            x = resnet.forward(x, time.clone(), pass);
-            if let Some(attention) = self.attentions.get(i) {
-                x = attention.forward(x);
-            }
-        }
-        for upsample in &self.upsamplers {
-            x = upsample.forward(x);
-        }
-        x
+    /// Every residual block takes what was left last.
+    pub(super) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
+        let upsamplers = self.upsamplers.iter().map(Layer::Upsample);
+        residuals(&self.resnets, &self.attentions)
+            .map(|layer| Stage { layer, takes_skip: true, leaves_skip: false })
+            .chain(upsamplers.map(|layer| Stage { layer, takes_skip: false, leaves_skip: false }))
     }
 }
 

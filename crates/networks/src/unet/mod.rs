@@ -1,13 +1,16 @@
 //! The U-Net over pixels (`UNet2DModel` in diffusers).
 
 mod blocks;
+mod checkpoint;
 mod config;
+mod stage;
 
 pub use blocks::{DownBlock, MidBlock, UpBlock};
 pub use config::{BlockType, SampleSize, UNetConfig, UNetConfigError};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use stage::Stage;
 use sumi_nn::{
     Activation, Conv2d, Embedding, GroupNorm, Init, Pass, SinusoidConfig, TimestepEmbedding,
     sinusoid,
@@ -91,24 +94,43 @@ impl UNet {
         classes: Option<&[u32]>,
         pass: &mut Pass,
     ) -> Tensor<4> {
-        let x = if self.center_input_sample { x * 2.0 - 1.0 } else { x };
-        let time = sinusoid(timesteps, self.sinusoid, &x.device());
-        let mut time = self.time_embedding.forward(time);
+        let time = self.embed(timesteps, classes, &x.device());
+        let mut x = self.enter(x);
+        let mut skips = vec![x.clone()];
+        for stage in self.stages() {
+            let skip = if stage.takes_skip { skips.pop() } else { None };
+            x = stage.forward(x, skip, time.clone(), pass);
+            if stage.leaves_skip {
+                skips.push(x.clone());
+            }
+        }
+        self.leave(x)
+    }
+
+    /// The time embedding after its SiLU, which all residual blocks share: `[N, time_dim]`.
+    fn embed(&self, timesteps: &[f32], classes: Option<&[u32]>, device: &Device) -> Tensor<2> {
+        let mut time = self.time_embedding.forward(sinusoid(timesteps, self.sinusoid, device));
         if let (Some(embedding), Some(classes)) = (&self.class_embedding, classes) {
             time = time + embedding.forward(classes);
         }
-        let time = sumi_kernels::silu(time);
+        sumi_kernels::silu(time)
+    }
 
-        // Inside, a pixel's channels lie side by side.
-        let mut x = self.conv_in.forward(x.permute([0, 2, 3, 1]));
-        let mut skips = vec![x.clone()];
-        for block in &self.down_blocks {
-            x = block.forward(x, &time, &mut skips, pass);
-        }
-        x = self.mid_block.forward(x, &time, pass);
-        for block in &self.up_blocks {
-            x = block.forward(x, &time, &mut skips, pass);
-        }
+    /// `[N, in, H, W]` to `[N, H, W, C]`: inside, a pixel's channels lie side by side.
+    fn enter(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = if self.center_input_sample { x * 2.0 - 1.0 } else { x };
+        self.conv_in.forward(x.permute([0, 2, 3, 1]))
+    }
+
+    /// What lies between [`Self::enter`] and [`Self::leave`], in order.
+    fn stages(&self) -> Vec<Stage<'_>> {
+        let down = self.down_blocks.iter().flat_map(DownBlock::stages);
+        let up = self.up_blocks.iter().flat_map(UpBlock::stages);
+        down.chain(self.mid_block.stages()).chain(up).collect()
+    }
+
+    /// `[N, H, W, C]` to `[N, out, H, W]`.
+    fn leave(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.conv_out.forward(self.conv_norm_out.forward(x, Activation::Silu));
         x.permute([0, 3, 1, 2])
     }

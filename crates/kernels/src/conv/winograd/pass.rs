@@ -68,7 +68,7 @@ impl Pass<'_> {
         let chunks: Vec<_> =
             (0..tiles).step_by(chunk).map(|at| at..(at + chunk).min(tiles)).collect();
         let threads = rayon::current_num_threads();
-        if chunks.len() >= 2 * threads || (threads == 1 && chunks.len() > 1) {
+        if self.kernels.from * self.kernels.to <= 64 * 64 && (chunks.len() >= 2 * threads || (threads == 1 && chunks.len() > 1)) {
             self.each_thread_its_chunks(&chunks);
         } else {
             chunks.into_iter().for_each(|tiles| self.all_threads_one_chunk(tiles));
