@@ -17,6 +17,9 @@ use super::{
     tiles::{Gather, Layout, Pictures, Scatter},
 };
 
+/// Tiles that are worked on together: few enough to stay in the cache, enough to be worth reading
+/// all the kernels for.
+const CHUNK: usize = 64;
 /// Input channels whose transformed kernels fit into the cache of a core.
 const DEPTH: usize = 64;
 
@@ -64,11 +67,10 @@ impl Pass<'_> {
     /// and each transforms the kernels of the output channels that it makes.
     fn run(&self) {
         let tiles = self.source.tiles();
-        let chunk = self.chunk();
         let chunks: Vec<_> =
-            (0..tiles).step_by(chunk).map(|at| at..(at + chunk).min(tiles)).collect();
+            (0..tiles).step_by(CHUNK).map(|at| at..(at + CHUNK).min(tiles)).collect();
         let threads = rayon::current_num_threads();
-        if self.kernels.from * self.kernels.to <= 64 * 64 && (chunks.len() >= 2 * threads || (threads == 1 && chunks.len() > 1)) {
+        if chunks.len() >= 2 * threads && (threads > 1 || self.few()) {
             self.each_thread_its_chunks(&chunks);
         } else {
             chunks.into_iter().for_each(|tiles| self.all_threads_one_chunk(tiles));
@@ -87,7 +89,7 @@ impl Pass<'_> {
         parallel(chunks.len(), 1, |some| {
             let mut seen = Scratch::take(self.layout().len());
             let seen = SharedMut::new(seen.slice());
-            let mut products = Scratch::take(PARTS * spread(self.chunk() * PANEL));
+            let mut products = Scratch::take(PARTS * spread(CHUNK * PANEL));
             let products = SharedMut::new(products.slice());
             for tiles in &chunks[some] {
                 self.scatter(tiles.clone(), tiles.start, seen);
@@ -123,14 +125,13 @@ impl Pass<'_> {
         });
     }
 
-    /// Tiles that are worked on together: few enough to stay in the cache, enough to be worth
-    /// reading all the kernels for.
-    fn chunk(&self) -> usize {
-        if self.kernels.from * self.kernels.to <= 64 * 64 { 64 } else { 128 }
+    /// Whether there are so few channels that all transformed kernels stay in the cache.
+    fn few(&self) -> bool {
+        self.kernels.from * self.kernels.to <= 64 * 64
     }
 
     fn layout(&self) -> Layout {
-        Layout::rows(self.chunk(), self.source.channels)
+        Layout::rows(CHUNK, self.source.channels)
     }
 
     /// Transforms the kernels of `panels` from `channels`, the first of which goes to the start of
