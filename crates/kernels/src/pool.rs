@@ -40,10 +40,12 @@ pub(crate) fn take(len: usize) -> Vec<f32> {
     }
     let found = with_pool(|pool| {
         let fits = |buffer: &Vec<f32>| (len..=len + len / 4).contains(&buffer.capacity());
+        // Of equals the one given back last, which is most likely still in the cache.
         let best = (0..pool.free.len())
+            .rev()
             .filter(|&i| fits(&pool.free[i]))
             .min_by_key(|&i| pool.free[i].capacity())?;
-        let buffer = pool.free.swap_remove(best);
+        let buffer = pool.free.remove(best);
         pool.kept -= buffer.capacity();
         Some(buffer)
     });

@@ -84,3 +84,19 @@ pub(crate) fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
 pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
 }
+
+/// The derivative of `f` at each of `x`, times `dy` and summed, by central differences.
+pub(crate) fn slopes(x: &[f32], dy: &[f32], f: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
+    let x = wide(x);
+    let step = 1e-5;
+    (0..x.len())
+        .map(|i| {
+            let at = |offset: f64| {
+                let mut x = x.clone();
+                x[i] += offset;
+                f(&x).iter().zip(dy).map(|(y, &dy)| y * f64::from(dy)).sum::<f64>()
+            };
+            (at(step) - at(-step)) / (2.0 * step)
+        })
+        .collect()
+}

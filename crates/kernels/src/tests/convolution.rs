@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// `y`, `dx`, `dw`, and `db` for each sample, in `f64`.
-fn reference(shape: &Shape, [x, weight, bias, dy]: [&[f32]; 4]) -> [Vec<f64>; 4] {
+fn reference(shape: &Shape, [x, weight, bias, dy]: [&[f64]; 4]) -> [Vec<f64>; 4] {
     let w = shape.window;
     let [samples, oh, ow, outputs] = shape.output();
     let (mut y, mut db) = (vec![0.0; dy.len()], vec![0.0; samples * outputs]);
@@ -14,8 +14,8 @@ fn reference(shape: &Shape, [x, weight, bias, dy]: [&[f32]; 4]) -> [Vec<f64>; 4]
     for at in 0..y.len() {
         let (o, p) = (at % outputs, at / outputs % (oh * ow));
         let n = at / outputs / (oh * ow);
-        y[at] += f64::from(bias[(n * outputs + o) % bias.len()]);
-        db[n * outputs + o] += f64::from(dy[at]);
+        y[at] += bias[(n * outputs + o) % bias.len()];
+        db[n * outputs + o] += dy[at];
         for t in 0..w.taps() {
             let iy = (p / ow * w.stride + t / w.kernel_w).wrapping_sub(w.top);
             let ix = (p % ow * w.stride + t % w.kernel_w).wrapping_sub(w.left);
@@ -26,9 +26,9 @@ fn reference(shape: &Shape, [x, weight, bias, dy]: [&[f32]; 4]) -> [Vec<f64>; 4]
             for i in 0..shape.inputs {
                 let from = (n * w.source_pixels() + pixel) * shape.inputs + i;
                 let tap = (o * shape.inputs + i) * w.taps() + t;
-                y[at] += f64::from(x[from]) * f64::from(weight[tap]);
-                dx[from] += f64::from(dy[at]) * f64::from(weight[tap]);
-                dw[tap] += f64::from(dy[at]) * f64::from(x[from]);
+                y[at] += x[from] * weight[tap];
+                dx[from] += dy[at] * weight[tap];
+                dw[tap] += dy[at] * x[from];
             }
         }
     }
@@ -122,8 +122,9 @@ fn agrees_with_the_reference() {
         let shape = case.shape();
         let [x, weight, dy, bias, residual] = case.operands();
         let shared = &bias[..shape.outputs];
-        let [y, dx, dw, db] = reference(&shape, [&x, &weight, shared, &dy]);
-        let [each, ..] = reference(&shape, [&x, &weight, &bias, &dy]);
+        let [wx, ww, ws, wb, wdy] = [&x, &weight, shared, &bias, &dy].map(wide);
+        let [y, dx, dw, db] = reference(&shape, [&wx, &ww, &ws, &wdy]);
+        let [each, ..] = reference(&shape, [&wx, &ww, &wb, &wdy]);
         let each: Vec<f64> = each.iter().zip(&residual).map(|(y, &r)| y + f64::from(r)).collect();
         let mut total = vec![0.0; shape.outputs];
         db.iter().enumerate().for_each(|(at, db)| total[at % shape.outputs] += db);
@@ -157,6 +158,31 @@ fn agrees_with_the_reference() {
             }
             ours.into()
         });
+    }
+}
+
+/// The gradients against differences of the forward pass, which share nothing with them.
+#[test]
+fn gradients_are_those_of_the_forward_pass() {
+    let cases = [
+        case([1, 6, 5, 13], [3, 3, 3], 1, ALL),
+        case([2, 5, 4, 2], [3, 3, 3], 2, [0, 1, 0, 1]),
+        upsampled([1, 3, 2, 12], [2, 3, 3], ALL),
+        case([2, 2, 2, 5], [4, 1, 1], 1, NONE),
+    ];
+    for case in cases {
+        let shape = case.shape();
+        let [x, weight, dy, bias, _] = case.operands();
+        let (wx, ww, wb) = (wide(&x), wide(&weight), wide(&bias));
+        let y = |x: &[f64], w: &[f64]| reference(&shape, [x, w, &wb, &wide(&dy)])[0].clone();
+        let dx = slopes(&x, &dy, |x| y(x, &ww));
+        let dw = slopes(&weight, &dy, |weight| y(&wx, weight));
+        for isa in Isa::available() {
+            let ours = conv::input_gradient(isa, &shape, &dy, weight.as_slice().into());
+            assert_near(&ours, &dx, 3e-5, &format!("{isa:?} {:?} dx", case.x));
+            let ours = conv::weight_gradient(isa, &shape, &x, &dy);
+            assert_near(&ours, &dw, 3e-5, &format!("{isa:?} {:?} dw", case.x));
+        }
     }
 }
 

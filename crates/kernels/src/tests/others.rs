@@ -5,22 +5,6 @@ fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
 
-/// The derivative of `f` at each of `x`, times `dy` and summed, by central differences.
-fn slopes(x: &[f32], dy: &[f32], f: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
-    let x = wide(x);
-    let step = 1e-5;
-    (0..x.len())
-        .map(|i| {
-            let at = |offset: f64| {
-                let mut x = x.clone();
-                x[i] += offset;
-                f(&x).iter().zip(dy).map(|(y, &dy)| y * f64::from(dy)).sum::<f64>()
-            };
-            (at(step) - at(-step)) / (2.0 * step)
-        })
-        .collect()
-}
-
 #[test]
 fn silu_agrees_with_the_reference() {
     let mut x: Vec<f32> = Numbers::new(1).vec(1003).iter().map(|x| x * 30.0).collect();
