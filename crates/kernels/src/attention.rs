@@ -38,6 +38,7 @@ impl Shape {
     pub(crate) fn new(q: [usize; 4], k: [usize; 4], v: [usize; 4]) -> Self {
         let fits = k == v && (q[0], q[2], q[3]) == (k[0], k[2], k[3]);
         assert!(fits, "attention: queries {q:?} do not fit keys {k:?} and values {v:?}");
+        assert!(k[1] * k[3] > 0, "attention: expected keys and numbers in them, got {k:?}");
         Self { samples: q[0], heads: q[2], queries: q[1], keys: k[1], width: q[3] }
     }
 

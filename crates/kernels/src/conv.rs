@@ -86,6 +86,7 @@ impl Shape {
             inputs, weight_inputs,
             "conv2d: the picture has {inputs} channels, the weight expects {weight_inputs}"
         );
+        assert!(inputs > 0, "conv2d: expected a picture with channels, got {x:?}");
         let (padded_h, padded_w) = (height + pad.top + pad.bottom, width + pad.left + pad.right);
         assert!(
             stride > 0 && kernel_h * kernel_w > 0 && padded_h >= kernel_h && padded_w >= kernel_w,

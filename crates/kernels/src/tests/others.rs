@@ -183,6 +183,12 @@ fn long_attention_agrees_with_burn() {
 }
 
 #[test]
+#[should_panic(expected = "expected keys")]
+fn attention_to_nothing_is_refused() {
+    attention::Shape::new([1, 2, 1, 4], [1, 0, 1, 4], [1, 0, 1, 4]);
+}
+
+#[test]
 fn scores_far_below_zero_still_make_weights() {
     let shape = attention::Shape { samples: 1, heads: 1, queries: 2, keys: 5, width: 1 };
     let (q, v) = ([-1000.0, 1000.0], [1.0, 2.0, 3.0, 4.0, 5.0]);
