@@ -3,8 +3,10 @@
 // These comments are the help text, where brackets are shapes and not links.
 #![allow(rustdoc::broken_intra_doc_links)]
 
+use clap::builder::PossibleValue;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use sumi_sampler::{CATALOG, GridKind, SamplerKind};
 
 /// Train, sample and look at diffusion models.
 #[derive(Parser, Debug)]
@@ -106,13 +108,77 @@ impl Dtype {
     }
 }
 
-/// The samplers, by the names that users know them by.
+/// Reads a sampler's name, and lists them all with what each costs and is good for.
+#[derive(Clone)]
+pub struct SamplerParser;
+
+impl clap::builder::TypedValueParser for SamplerParser {
+    type Value = SamplerKind;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<SamplerKind, clap::Error> {
+        SamplerKind::named(&value.to_string_lossy()).map_err(|error| {
+            let message = format!("--sampler: {error}");
+            command.clone().error(clap::error::ErrorKind::InvalidValue, message)
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let describe = |entry: &sumi_sampler::Entry| {
+            let calls = match entry.calls_per_step {
+                1 => "1 call a step".to_string(),
+                n => format!("{n} calls a step"),
+            };
+            PossibleValue::new(entry.name).help(format!("{calls}; {}", entry.advice))
+        };
+        Some(Box::new(CATALOG.iter().map(describe)))
+    }
+}
+
+/// How the levels of a grid are placed.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SamplerName {
-    /// Ancestral sampling: one network call a step, all steps for the best pictures
-    Ddpm,
-    /// One network call a step, good from 20 steps; deterministic unless --eta says otherwise
-    Ddim,
+pub enum GridName {
+    /// Every so many timesteps from the first; stops short of the last
+    Leading,
+    /// Every so many timesteps from the last
+    Trailing,
+    /// Evenly from the last timestep to the first
+    Linspace,
+    /// Evenly in sigma^(1/7); good with few steps
+    Karras,
+    /// Evenly in log sigma
+    Exponential,
+    /// The same to the power --grid-rho
+    Polyexponential,
+    /// Quantiles of a beta distribution; dense at both ends
+    Beta,
+    /// Tuned for Stable Diffusion 1.x
+    AlignYourSteps,
+    /// Evenly in time, without the first timestep
+    SgmUniform,
+    /// Every so many timesteps, counted down
+    Simple,
+}
+
+impl From<GridName> for GridKind {
+    fn from(name: GridName) -> Self {
+        match name {
+            GridName::Leading => Self::Leading,
+            GridName::Trailing => Self::Trailing,
+            GridName::Linspace => Self::Linspace,
+            GridName::Karras => Self::Karras,
+            GridName::Exponential => Self::Exponential,
+            GridName::Polyexponential => Self::Polyexponential,
+            GridName::Beta => Self::Beta,
+            GridName::AlignYourSteps => Self::AlignYourSteps,
+            GridName::SgmUniform => Self::SgmUniform,
+            GridName::Simple => Self::Simple,
+        }
+    }
 }
 
 #[derive(clap::Args, Debug)]
@@ -127,14 +193,20 @@ pub struct SampleArgs {
     #[arg(long, value_name = "B", default_value_t = 64)]
     pub batch: usize,
     /// The sampler; the model's own where nothing is said
-    #[arg(long, value_enum)]
-    pub sampler: Option<SamplerName>,
-    /// Sampling steps; all for ddpm and 50 for ddim where nothing is said
+    #[arg(long, value_name = "NAME", value_parser = SamplerParser)]
+    pub sampler: Option<SamplerKind>,
+    /// Sampling steps; what is usual for the sampler where nothing is said
     #[arg(long, value_name = "S")]
     pub steps: Option<usize>,
-    /// How much noise ddim adds, from 0 to 1
+    /// The share of ancestral noise, from 0 to 1, for the samplers that have one
     #[arg(long, value_name = "E")]
     pub eta: Option<f64>,
+    /// How the noise levels of the steps are placed; the model's own way where nothing is said
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub grid_kind: Option<GridName>,
+    /// The exponent of karras and polyexponential grids
+    #[arg(long, value_name = "RHO")]
+    pub grid_rho: Option<f64>,
     /// Sample i draws from a PyTorch-compatible generator of seed K + i
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub seed: u64,
@@ -200,6 +272,10 @@ pub enum ScheduleKind {
     Cosine,
     /// the root of beta rises evenly (Stable Diffusion)
     ScaledLinear,
+    /// beta rises along a sigmoid (GeoDiff)
+    Sigmoid,
+    /// alpha_bar falls with a root of t (Diffusion-LM)
+    Sqrt,
 }
 
 #[derive(clap::Args, Debug)]

@@ -1,6 +1,6 @@
 //! `sumi sample`.
 
-use crate::args::{ClassArg, SampleArgs, SamplerName};
+use crate::args::{ClassArg, SampleArgs};
 use crate::error::CliError;
 use crate::output::data;
 use crate::signals::Stop;
@@ -12,7 +12,6 @@ use std::time::Instant;
 use sumi_formats::{NamedTensor, TensorMap, npz, safetensors};
 use sumi_model::{
     Batch, Classes, Generated, Generator, Model, ModelError, Plan, Request, SamplerChoice,
-    SamplerKind,
 };
 use sumi_pictures::{GridOptions, Picture, gif, grid, sheet_layout};
 use sumi_sampler::Moment;
@@ -26,12 +25,11 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
     let mut model = Model::open(&args.model, &device)?;
     model.unet = sumi_nn::to_precision(model.unet, args.dtype.precision());
     let choice = SamplerChoice {
-        kind: args.sampler.map(|name| match name {
-            SamplerName::Ddpm => SamplerKind::Ddpm,
-            SamplerName::Ddim => SamplerKind::Ddim,
-        }),
+        kind: args.sampler,
         steps: args.steps,
         eta: args.eta,
+        grid: args.grid_kind.map(Into::into),
+        rho: args.grid_rho,
     };
     let plan = Plan::new(&model.scheduler, choice)?;
     let [c, h, w] = model.picture_dims()?;

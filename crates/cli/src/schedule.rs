@@ -12,12 +12,14 @@ pub fn run(args: &ScheduleArgs) -> Result<(), CliError> {
         ScheduleKind::Linear => (BetaSchedule::Linear, (1e-4, 0.02)),
         ScheduleKind::Cosine => (BetaSchedule::Cosine, (1e-4, 0.02)),
         ScheduleKind::ScaledLinear => (BetaSchedule::ScaledLinear, (0.00085, 0.012)),
+        ScheduleKind::Sigmoid => (BetaSchedule::Sigmoid, (1e-4, 0.02)),
+        ScheduleKind::Sqrt => (BetaSchedule::Sqrt, (1e-4, 0.02)),
     };
-    if args.kind == ScheduleKind::Cosine && (args.beta_start, args.beta_end) != (None, None) {
-        return Err(CliError::Usage(
-            "--kind cosine: expected no --beta-start and no --beta-end, which it does not have"
-                .into(),
-        ));
+    if !shape.has_end_points() && (args.beta_start, args.beta_end) != (None, None) {
+        return Err(CliError::Usage(format!(
+            "--kind {}: expected no --beta-start and no --beta-end, which it does not have",
+            if shape == BetaSchedule::Cosine { "cosine" } else { "sqrt" }
+        )));
     }
     // A table of this many rows is still printed in seconds.
     if !(1..=1_000_000).contains(&args.steps) {

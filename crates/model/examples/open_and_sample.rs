@@ -7,13 +7,18 @@
 use burn::tensor::Device;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use sumi_model::{Batch, Classes, Generator, Model, Plan, Request, SamplerChoice, SamplerKind};
+use sumi_model::{Batch, Classes, Generator, Model, Plan, Request, SamplerChoice};
 use sumi_sampler::Moment;
+use sumi_sampler::SamplerKind;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).map(PathBuf::from).ok_or("which model folder?")?;
     let model = Model::open(&folder, &Device::flex())?;
-    let choice = SamplerChoice { kind: Some(SamplerKind::Ddim), steps: Some(10), eta: None };
+    let choice = SamplerChoice {
+        kind: Some(SamplerKind::named("ddim")?),
+        steps: Some(10),
+        ..SamplerChoice::default()
+    };
     let plan = Plan::new(&model.scheduler, choice)?;
     let request = Request { count: 2, batch: 2, seed: 0, classes: Classes::All, noise: None };
     let mut generator = Generator::new(&model, &plan, request)?;

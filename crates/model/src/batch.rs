@@ -30,6 +30,27 @@ impl State for Batch {
         }
     }
 
+    fn times(&self, other: &Self) -> Self {
+        Self(self.0.clone() * other.0.clone())
+    }
+
+    fn exp(&self) -> Self {
+        Self(self.0.clone().exp())
+    }
+
+    fn norms(&self) -> Vec<f64> {
+        let [n, c, h, w] = self.0.dims();
+        let norm =
+            |sample: &[f32]| sample.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        self.to_vec().chunks((c * h * w).max(1)).map(norm).take(n).collect()
+    }
+
+    fn scale_each(&self, factors: &[f64]) -> Self {
+        let factors: Vec<f32> = factors.iter().map(|&f| f as f32).collect();
+        let data = TensorData::new(factors, [self.0.dims()[0], 1, 1, 1]);
+        Self(self.0.clone() * Tensor::from_data(data, &self.0.device()))
+    }
+
     fn clamp(&self, limit: f64) -> Self {
         Self(self.0.clone().clamp(-limit, limit))
     }

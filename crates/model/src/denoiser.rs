@@ -3,29 +3,35 @@
 use crate::Batch;
 use sumi_networks::unet::UNet;
 use sumi_nn::Pass;
-use sumi_process::{Linear, NoiseLevel, Prediction, Schedule};
-use sumi_sampler::{Denoised, Denoiser, SamplerError, State};
+use sumi_process::{Linear, NoiseLevel, Parameterisation};
+use sumi_sampler::{Denoised, Denoiser, Grid, SamplerError, State};
 
-/// A U-Net that was trained on the timesteps of a schedule.
+/// A U-Net that was trained on the levels of a process.
 pub struct UNetDenoiser<'a> {
     /// The network.
     pub unet: &'a UNet,
-    /// What its timesteps mean.
-    pub schedule: &'a Schedule,
-    /// What it predicts.
-    pub prediction: Prediction,
+    /// What it sees and says.
+    pub parameterisation: &'a Parameterisation,
+    /// Knows better than the process what the network is told at its levels.
+    pub grid: Option<&'a Grid>,
     /// The class of each sample, where the network has classes.
     pub classes: Option<&'a [u32]>,
 }
 
 impl Denoiser<Batch> for UNetDenoiser<'_> {
     fn denoise(&mut self, x_t: &Batch, level: NoiseLevel) -> Result<Denoised<Batch>, SamplerError> {
-        let samples = x_t.0.dims()[0];
-        let timesteps = vec![self.schedule.timestep_of(level) as f32; samples];
-        let output =
-            self.unet.forward(x_t.0.clone(), &timesteps, self.classes, &mut Pass::Inference);
-        let output = Batch(output);
+        let known = self.grid.and_then(|grid| grid.told(level));
+        let time = known.unwrap_or_else(|| self.parameterisation.network_time(level));
+        let [samples, channels, _, _] = x_t.0.dims();
+        let input = x_t.combine(self.parameterisation.input_scale(level), x_t, 0.0);
+        let times = vec![time as f32; samples];
+        let output = self.unet.forward(input.0, &times, self.classes, &mut Pass::Inference);
+        // Twice the channels: the second half says where between its bounds the variance lies.
+        let variance = (output.dims()[1] == 2 * channels)
+            .then(|| Batch((output.clone().narrow(1, channels, channels) + 1.0) * 0.5));
+        let output = Batch(output.narrow(1, 0, channels));
         let of = |Linear { first, second }| x_t.combine(first, &output, second);
-        Ok(Denoised { x0: of(self.prediction.x0(level)), eps: of(self.prediction.eps(level)) })
+        let (x0, eps) = (self.parameterisation.x0(level), self.parameterisation.eps(level));
+        Ok(Denoised { x0: of(x0), eps: of(eps), variance })
     }
 }

@@ -45,6 +45,9 @@ pub enum ModelError {
         /// What was asked for.
         found: String,
     },
+    /// A sampler that cannot serve this model; the sentence says which can.
+    #[error("{0}")]
+    Unsuitable(String),
     /// A sample that is not finite.
     #[error(
         "sample {index} is not finite: the model's weights are broken, or its scheduler_config.json \
@@ -74,6 +77,7 @@ impl From<sumi_sampler::SamplerError> for ModelError {
     fn from(error: sumi_sampler::SamplerError) -> Self {
         match error {
             sumi_sampler::SamplerError::Cancelled => Self::Cancelled,
+            sumi_sampler::SamplerError::Unsuitable(why) => Self::Unsuitable(why),
             sumi_sampler::SamplerError::Denoiser(inner) => match inner.downcast::<Self>() {
                 Ok(error) => *error,
                 Err(other) => Self::request("denoiser", "a result", other),

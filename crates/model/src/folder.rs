@@ -78,10 +78,11 @@ impl Model {
             ));
         };
         let (inputs, outputs) = (self.unet_config.in_channels, self.unet_config.out_channels);
-        if inputs != outputs {
+        if outputs != inputs && outputs != 2 * inputs {
             return Err(invalid(format!(
-                "out_channels: expected {inputs}, as many as in_channels (a learned variance cannot \
-                 be sampled yet), found {outputs}"
+                "out_channels: expected {inputs}, as many as in_channels, or {} with a learned \
+                 variance, found {outputs}",
+                2 * inputs
             )));
         }
         let [h, w] = size.dims();

@@ -2,7 +2,7 @@
 
 use crate::{Batch, Model, ModelError, Plan, TorchNoise, UNetDenoiser};
 use burn::tensor::{Tensor, TensorData};
-use sumi_sampler::{Clip, Observer, Run};
+use sumi_sampler::{Clip, Observer, Run, State};
 
 /// Which class each sample is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -129,6 +129,7 @@ impl<'a> Generator<'a> {
         let classes = self.classes_of(first, n);
         let x = TensorData::new(noise.clone(), [n, c, h, w]);
         let x = Batch(Tensor::from_data(x, &self.model.unet.device()));
+        let x = x.combine(self.plan.grid.start_std, &x, 0.0);
         let samples = self.run(x, &classes, &mut stream, observer)?.to_vec();
         match samples.chunks(each).position(|sample| sample.iter().any(|x| !x.is_finite())) {
             Some(broken) => Err(ModelError::NotFinite { index: first + broken }),
@@ -146,8 +147,8 @@ impl<'a> Generator<'a> {
     ) -> Result<Batch, ModelError> {
         let denoiser = UNetDenoiser {
             unet: &self.model.unet,
-            schedule: &self.plan.schedule,
-            prediction: self.plan.prediction,
+            parameterisation: &self.plan.parameterisation,
+            grid: Some(&self.plan.grid),
             classes: (!classes.is_empty()).then_some(classes),
         };
         let mut denoiser = Clip { inner: denoiser, limit: self.plan.limit };

@@ -18,5 +18,5 @@ pub use denoiser::UNetDenoiser;
 pub use error::ModelError;
 pub use folder::{Card, Model, newest_checkpoint, read_unet, resolve, unet_config, write_tensors};
 pub use generate::{Classes, Generated, Generator, Request};
-pub use plan::{Plan, SamplerChoice, SamplerKind};
+pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};

@@ -1,49 +1,32 @@
 //! How a model will be sampled.
 
 use crate::{ModelError, SchedulerConfig};
-use serde::{Deserialize, Serialize};
-use sumi_process::{NoiseLevel, Prediction, Schedule};
-use sumi_sampler::{Grid, GridError, Limit, Sampler};
-
-/// A sampler by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SamplerKind {
-    /// Ancestral sampling.
-    Ddpm,
-    /// Denoising diffusion implicit model.
-    Ddim,
-}
-
-impl SamplerKind {
-    /// Every sampler with the name that users know it by and its scheduler in diffusers.
-    pub const ALL: [(Self, &'static str, &'static str); 2] =
-        [(Self::Ddpm, "ddpm", "DDPMScheduler"), (Self::Ddim, "ddim", "DDIMScheduler")];
-
-    /// The name that users know it by.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
-    }
-}
+use sumi_process::{Parameterisation, Process};
+use sumi_sampler::{
+    CATALOG, Convention, End, Grid, GridError, GridKind, GridRequest, Limit, Sampler, SamplerKind,
+    Spacing,
+};
 
 /// What the user says about sampling; what is not said is the model folder's.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SamplerChoice {
     /// Which sampler.
     pub kind: Option<SamplerKind>,
-    /// How many steps: `T` for DDPM and 50 for DDIM where nothing is said.
+    /// How many steps; the sampler's usual number where nothing is said.
     pub steps: Option<usize>,
-    /// DDIM's eta, 0 where nothing is said.
+    /// The share of ancestral noise.
     pub eta: Option<f64>,
+    /// How the levels are placed.
+    pub grid: Option<GridKind>,
+    /// The exponent of that placement.
+    pub rho: Option<f64>,
 }
 
 /// Everything that sampling needs besides the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What the network's timesteps mean.
-    pub schedule: Schedule,
-    /// What the network predicts.
-    pub prediction: Prediction,
+    /// What the network sees and says.
+    pub parameterisation: Parameterisation,
     /// How the estimate of `x_0` is held in range.
     pub limit: Limit,
     /// The steps.
@@ -63,59 +46,94 @@ impl Plan {
     pub fn new(config: &SchedulerConfig, choice: SamplerChoice) -> Result<Self, ModelError> {
         let kind = match choice.kind {
             Some(kind) => kind,
-            None => SamplerKind::ALL
-                .iter()
-                .find(|(_, _, class)| *class == config.class_name)
-                .map(|(kind, _, _)| *kind)
-                .ok_or_else(|| {
-                    let known = SamplerKind::ALL.map(|(_, _, class)| class).join(" or ");
-                    let expected = format!("{known}, or a sampler named with --sampler");
-                    ModelError::request(
-                        "scheduler_config.json: _class_name",
-                        expected,
-                        &config.class_name,
-                    )
-                })?,
+            None => own_sampler(config)?,
         };
-        let invalid =
-            |message: String| ModelError::Config { path: "scheduler_config.json".into(), message };
-        let schedule = config.schedule().map_err(invalid)?;
-        let total = schedule.timesteps();
-        let steps = choice.steps.unwrap_or(match kind {
-            SamplerKind::Ddpm => total,
-            SamplerKind::Ddim => 50.min(total),
-        });
-        let timesteps = Grid::timesteps(config.timestep_spacing, total, steps, config.steps_offset)
-            .map_err(|error| match error {
-                GridError::Steps { steps, timesteps } => {
-                    let expected = format!("1 to {timesteps}, the model's training timesteps");
-                    ModelError::request("steps", expected, steps)
-                }
-                GridError::Offset { .. } => invalid(error.to_string()),
-            })?;
-        let (grid, sampler) = match kind {
-            SamplerKind::Ddpm => {
-                if let Some(eta) = choice.eta {
-                    return Err(ModelError::request("eta", "nothing (only ddim has an eta)", eta));
-                }
-                let variance = config.reverse_variance().map_err(invalid)?;
-                (Grid::consecutive(&schedule, &timesteps), Sampler::Ddpm { variance })
-            }
-            SamplerKind::Ddim => {
-                let eta = choice.eta.unwrap_or(0.0);
-                if !(0.0..=1.0).contains(&eta) {
-                    return Err(ModelError::request("eta", "a number from 0 to 1", eta));
-                }
-                let end = match config.set_alpha_to_one {
-                    true => NoiseLevel::CLEAN,
-                    false => schedule.level(0),
-                };
-                (Grid::strided(&schedule, &timesteps, end), Sampler::Ddim { eta })
-            }
-        };
-        let (prediction, limit) = (config.prediction_type, config.limit());
-        Ok(Self { schedule, prediction, limit, grid, sampler })
+        let parameterisation = config.parameterisation().map_err(invalid)?;
+        let path = parameterisation.process.path();
+        if !kind.serves.contains(&path) {
+            let others = CATALOG.iter().filter(|entry| entry.serves.contains(&path));
+            let others: Vec<_> = others.map(|entry| entry.name).collect();
+            let expected = format!("one that serves this model's process: {}", others.join(", "));
+            return Err(ModelError::request("sampler", expected, kind.name));
+        }
+        let sampler = with_settings(kind.sampler, config, &choice)?;
+        let grid = grid(config, &choice, kind, &parameterisation.process)?;
+        Ok(Self { parameterisation, limit: config.limit(&kind), grid, sampler })
     }
+}
+
+fn invalid(message: String) -> ModelError {
+    ModelError::Config { path: "scheduler_config.json".into(), message }
+}
+
+/// The sampler that a folder's class stands for.
+fn own_sampler(config: &SchedulerConfig) -> Result<SamplerKind, ModelError> {
+    let entry = CATALOG.iter().find(|entry| entry.scheduler == Some(config.class_name.as_str()));
+    entry.map(|entry| SamplerKind::from(entry.sampler)).ok_or_else(|| {
+        let known: Vec<&str> = CATALOG.iter().filter_map(|entry| entry.scheduler).collect();
+        let expected = format!("one of {}, or a sampler named with --sampler", known.join(", "));
+        ModelError::request("scheduler_config.json: _class_name", expected, &config.class_name)
+    })
+}
+
+/// The sampler with what the folder and the user say about it.
+fn with_settings(
+    usual: Sampler,
+    config: &SchedulerConfig,
+    choice: &SamplerChoice,
+) -> Result<Sampler, ModelError> {
+    let sampler = match usual {
+        Sampler::Ddpm { .. } => {
+            Sampler::Ddpm { variance: config.reverse_variance().map_err(invalid)? }
+        }
+        other => other,
+    };
+    let Some(eta) = choice.eta else { return Ok(sampler) };
+    if !(0.0..=1.0).contains(&eta) {
+        return Err(ModelError::request("eta", "a number from 0 to 1", eta));
+    }
+    sampler.with_eta(eta).ok_or_else(|| {
+        let with = CATALOG.iter().filter(|entry| entry.sampler.with_eta(0.0).is_some());
+        let with: Vec<_> = with.map(|entry| entry.name).collect();
+        let expected = format!("nothing (only {} have an eta)", with.join(", "));
+        ModelError::request("eta", expected, eta)
+    })
+}
+
+fn grid(
+    config: &SchedulerConfig,
+    choice: &SamplerChoice,
+    kind: SamplerKind,
+    process: &Process,
+) -> Result<Grid, ModelError> {
+    let total = match process {
+        Process::Discrete(schedule) => schedule.timesteps(),
+        _ => 1000,
+    };
+    let usual = kind.usual_steps.unwrap_or(total).min(total);
+    let request = GridRequest {
+        spacing: config.timestep_spacing.unwrap_or(match kind.convention {
+            Convention::Ratios { .. } | Convention::Multistep => Spacing::Linspace,
+            _ => Spacing::Leading,
+        }),
+        kind: choice.grid.or(config.grid_kind()),
+        rho: choice.rho,
+        offset: config.steps_offset,
+        end: match (kind.convention, config.set_alpha_to_one) {
+            (Convention::Strided, false) => End::FirstTimestep,
+            _ => End::Clean,
+        },
+        ..GridRequest::new(kind.convention, choice.steps.unwrap_or(usual))
+    };
+    request.build(process).map_err(|error| match error {
+        GridError::Steps { steps, most, of } => {
+            ModelError::request("steps", format!("1 to {most}, {of}"), steps)
+        }
+        GridError::Offset { .. } => invalid(error.to_string()),
+        GridError::Kind { kind, why } => {
+            ModelError::request("grid-kind", format!("one that this model can take ({why})"), kind)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -129,7 +147,8 @@ mod tests {
         let plan = Plan::new(&config, SamplerChoice::default()).unwrap();
         assert_eq!(plan.grid.len(), 1000);
         assert!(matches!(plan.sampler, Sampler::Ddpm { .. }));
-        let ddim = SamplerChoice { kind: Some(SamplerKind::Ddim), ..SamplerChoice::default() };
+        let kind = SamplerKind::named("ddim").ok();
+        let ddim = SamplerChoice { kind, ..SamplerChoice::default() };
         let plan = Plan::new(&config, ddim).unwrap();
         assert_eq!((plan.grid.len(), plan.sampler), (50, Sampler::Ddim { eta: 0.0 }));
         let folder = SchedulerConfig { class_name: "DDIMScheduler".into(), ..config.clone() };
@@ -145,9 +164,9 @@ mod tests {
         assert!(refusal(&config, steps(0)).contains("steps: expected 1 to 1000"));
         assert!(refusal(&config, steps(1001)).contains("found 1001"));
         let eta = SamplerChoice { eta: Some(0.5), ..SamplerChoice::default() };
-        assert!(refusal(&config, eta).contains("only ddim has an eta"));
-        let pndm = SchedulerConfig { class_name: "PNDMScheduler".into(), ..config.clone() };
-        assert!(refusal(&pndm, SamplerChoice::default()).contains("PNDMScheduler"));
+        assert!(refusal(&config, eta).contains("have an eta"));
+        let other = SchedulerConfig { class_name: "SCMScheduler".into(), ..config.clone() };
+        assert!(refusal(&other, SamplerChoice::default()).contains("SCMScheduler"));
         let learned = SchedulerConfig { variance_type: VarianceType::Learned, ..config };
         assert!(refusal(&learned, SamplerChoice::default()).contains("variance_type"));
     }

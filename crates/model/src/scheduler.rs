@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use sumi_process::{BetaSchedule, Prediction, ReverseVariance, Schedule};
-use sumi_sampler::{Limit, Spacing};
+use sumi_process::{
+    BetaSchedule, Parameterisation, Prediction, Process, ReverseVariance, Schedule,
+};
+use sumi_sampler::{Entry, GridKind, Limit, Spacing};
 
 /// Which variance an ancestral step adds, by diffusers' names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,9 +27,11 @@ pub enum VarianceType {
 }
 
 /// How a model was noised, what it predicts and how it likes to be sampled, under the names and
-/// with the defaults of diffusers' `DDPMScheduler` and `DDIMScheduler`.
+/// with the defaults of diffusers' schedulers.
 ///
-/// What belongs to other schedulers is kept in `other` and written back.
+/// The class says which process it is: `FlowMatch..`, `EDM..`, `ScoreSdeVe..` and `ScoreSdeVp..` are
+/// continuous, all others are tables of betas. What belongs to one scheduler alone is kept in `other`
+/// and written back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SchedulerConfig {
@@ -49,8 +53,9 @@ pub struct SchedulerConfig {
     pub trained_betas: Option<Vec<f64>>,
     /// Which variance an ancestral step adds.
     pub variance_type: VarianceType,
-    /// Whether the estimate of `x_0` is clamped.
-    pub clip_sample: bool,
+    /// Whether the estimate of `x_0` is clamped; where nothing is said, the sampler decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_sample: Option<bool>,
     /// To what.
     pub clip_sample_range: f64,
     /// "epsilon", "sample" or "v_prediction".
@@ -62,8 +67,9 @@ pub struct SchedulerConfig {
     pub dynamic_thresholding_ratio: f64,
     /// The most that its quantile may be.
     pub sample_max_value: f64,
-    /// How timesteps are picked.
-    pub timestep_spacing: Spacing,
+    /// How timesteps are picked; where nothing is said, the sampler decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestep_spacing: Option<Spacing>,
     /// What is added to them.
     pub steps_offset: usize,
     /// Whether the betas are rescaled to end without signal.
@@ -86,13 +92,13 @@ impl Default for SchedulerConfig {
             beta_schedule: "linear".into(),
             trained_betas: None,
             variance_type: VarianceType::FixedSmall,
-            clip_sample: true,
+            clip_sample: None,
             clip_sample_range: 1.0,
             prediction_type: Prediction::Epsilon,
             thresholding: false,
             dynamic_thresholding_ratio: 0.995,
             sample_max_value: 1.0,
-            timestep_spacing: Spacing::Leading,
+            timestep_spacing: None,
             steps_offset: 0,
             rescale_betas_zero_snr: false,
             set_alpha_to_one: true,
@@ -102,32 +108,128 @@ impl Default for SchedulerConfig {
 }
 
 /// diffusers' name of each shape.
-const BETA_SCHEDULES: [(&str, BetaSchedule); 3] = [
+const BETA_SCHEDULES: [(&str, BetaSchedule); 4] = [
     ("linear", BetaSchedule::Linear),
     ("scaled_linear", BetaSchedule::ScaledLinear),
     ("squaredcos_cap_v2", BetaSchedule::Cosine),
+    ("sigmoid", BetaSchedule::Sigmoid),
 ];
 
-/// diffusers' name of each prediction.
-const PREDICTIONS: [(&str, Prediction); 3] =
-    [("epsilon", Prediction::Epsilon), ("sample", Prediction::X0), ("v_prediction", Prediction::V)];
+/// diffusers' name of each prediction; it has none for the last three.
+const PREDICTIONS: [(&str, Prediction); 7] = [
+    ("epsilon", Prediction::Epsilon),
+    ("sample", Prediction::X0),
+    ("v_prediction", Prediction::V),
+    ("flow_prediction", Prediction::Velocity),
+    ("score", Prediction::Score),
+    ("mean", Prediction::Mean),
+    ("edm", Prediction::Edm),
+];
 
 impl SchedulerConfig {
-    /// The name under which diffusers knows a shape of beta.
-    pub fn beta_schedule_name(shape: BetaSchedule) -> &'static str {
-        BETA_SCHEDULES.iter().find(|(_, s)| *s == shape).map_or("linear", |(name, _)| name)
+    /// The name under which diffusers knows a shape of beta; `None` for one that it does not know, which
+    /// is written as a table.
+    pub fn beta_schedule_name(shape: BetaSchedule) -> Option<&'static str> {
+        BETA_SCHEDULES.iter().find(|(_, s)| *s == shape).map(|(name, _)| *name)
     }
 
-    /// The process, as numbers.
+    /// What the network sees and says.
     ///
     /// # Errors
     /// A sentence with field, expected and found.
-    pub fn schedule(&self) -> Result<Schedule, String> {
-        if self.rescale_betas_zero_snr {
-            return Err("rescale_betas_zero_snr: expected false, found true, which Sumi cannot \
-                        sample yet"
+    pub fn parameterisation(&self) -> Result<Parameterisation, String> {
+        let process = self.process()?;
+        // These classes have no field for it in diffusers, or call EDM's F "epsilon".
+        let prediction = match (&process, self.prediction_type) {
+            (Process::Flow, Prediction::Epsilon) => Prediction::Velocity,
+            (Process::Edm { .. }, Prediction::Epsilon) => Prediction::Edm,
+            (_, prediction) => prediction,
+        };
+        if let (Process::Discrete(schedule), Prediction::Epsilon | Prediction::Score) =
+            (&process, prediction)
+            && schedule.alpha_bar(schedule.timesteps() - 1) == 0.0
+        {
+            return Err("prediction_type: expected \"v_prediction\" or \"sample\" where \
+                        rescale_betas_zero_snr leaves no signal, found \"epsilon\""
                 .into());
         }
+        Ok(Parameterisation { prediction, process })
+    }
+
+    /// How noise is added.
+    ///
+    /// # Errors
+    /// A sentence with field, expected and found.
+    pub fn process(&self) -> Result<Process, String> {
+        let number = |field: &str, default: f64| match self.other.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(default),
+            Some(value) => match value.as_f64() {
+                Some(x) if x.is_finite() && x > 0.0 => Ok(x),
+                _ => Err(format!("{field}: expected a number above 0, found {value}")),
+            },
+        };
+        let ordered = |low: (&str, f64), high: (&str, f64)| match low.1 < high.1 {
+            true => Ok(()),
+            false => Err(format!(
+                "{}: expected less than {} = {}, found {}",
+                low.0, high.0, high.1, low.1
+            )),
+        };
+        let sigmas = |min: f64, max: f64| {
+            let (min, max) = (number("sigma_min", min)?, number("sigma_max", max)?);
+            ordered(("sigma_min", min), ("sigma_max", max)).map(|()| (min, max))
+        };
+        match self.class_name.as_str() {
+            name if name.starts_with("FlowMatch") => Ok(Process::Flow),
+            name if name.starts_with("EDM") => {
+                let data = number("sigma_data", sumi_process::SIGMA_DATA)?;
+                if data != sumi_process::SIGMA_DATA {
+                    return Err(format!("sigma_data: expected 0.5, found {data}"));
+                }
+                sigmas(0.002, 80.0)
+                    .map(|(sigma_min, sigma_max)| Process::Edm { sigma_min, sigma_max })
+            }
+            "ScoreSdeVeScheduler" => sigmas(0.01, 1348.0)
+                .map(|(sigma_min, sigma_max)| Process::Ve { sigma_min, sigma_max }),
+            "ScoreSdeVpScheduler" => {
+                let (beta_min, beta_max) = (number("beta_min", 0.1)?, number("beta_max", 20.0)?);
+                ordered(("beta_min", beta_min), ("beta_max", beta_max))?;
+                Ok(match self.flag("sub_vp") {
+                    true => Process::SubVp { beta_min, beta_max },
+                    false => Process::Vp { beta_min, beta_max },
+                })
+            }
+            _ => self.schedule().map(Process::Discrete),
+        }
+    }
+
+    /// The placement of levels that the folder asks for besides timesteps.
+    pub fn grid_kind(&self) -> Option<GridKind> {
+        [
+            ("use_karras_sigmas", GridKind::Karras),
+            ("use_exponential_sigmas", GridKind::Exponential),
+            ("use_beta_sigmas", GridKind::Beta),
+        ]
+        .into_iter()
+        .find(|(field, _)| self.flag(field))
+        .map(|(_, kind)| kind)
+    }
+
+    /// A switch that one scheduler alone has.
+    pub(crate) fn flag(&self, field: &str) -> bool {
+        self.other.get(field).and_then(serde_json::Value::as_bool).unwrap_or(false)
+    }
+
+    /// The table of betas, as numbers.
+    fn schedule(&self) -> Result<Schedule, String> {
+        let schedule = self.schedule_as_trained()?;
+        Ok(match self.rescale_betas_zero_snr {
+            true => schedule.with_zero_terminal_snr(),
+            false => schedule,
+        })
+    }
+
+    fn schedule_as_trained(&self) -> Result<Schedule, String> {
         // A table is allocated by this number.
         if !(1..=1_000_000).contains(&self.num_train_timesteps) {
             return Err(format!(
@@ -147,8 +249,8 @@ impl SchedulerConfig {
         }
         let Some((_, shape)) = BETA_SCHEDULES.iter().find(|(n, _)| *n == self.beta_schedule) else {
             return Err(format!(
-                "beta_schedule: expected \"linear\", \"scaled_linear\" or \"squaredcos_cap_v2\", \
-                 found \"{}\"",
+                "beta_schedule: expected \"linear\", \"scaled_linear\", \"squaredcos_cap_v2\" or \
+                 \"sigmoid\", found \"{}\"",
                 self.beta_schedule
             ));
         };
@@ -161,7 +263,7 @@ impl SchedulerConfig {
     /// # Errors
     /// A sentence with field, expected and found.
     pub fn check(&self) -> Result<(), String> {
-        self.schedule()?;
+        self.parameterisation()?;
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let range = [
             (
@@ -201,22 +303,23 @@ impl SchedulerConfig {
                 Ok(ReverseVariance::FixedSmall)
             }
             VarianceType::FixedLarge => Ok(ReverseVariance::FixedLarge),
+            VarianceType::LearnedRange => Ok(ReverseVariance::LearnedRange),
             other => Err(format!(
-                "variance_type: expected \"fixed_small\", \"fixed_small_log\" or \"fixed_large\", \
-                 found {other:?}"
+                "variance_type: expected \"fixed_small\", \"fixed_small_log\", \"fixed_large\" or \
+                 \"learned_range\", found {other:?}"
             )),
         }
     }
 
-    /// How the estimate of `x_0` is held in range.
-    pub fn limit(&self) -> Limit {
-        if self.thresholding {
+    /// How the estimate of `x_0` is held in range under a sampler.
+    pub fn limit(&self, sampler: &Entry) -> Limit {
+        if self.thresholding && sampler.thresholds {
             let (quantile, max) = (self.dynamic_thresholding_ratio, self.sample_max_value);
             return Limit::Threshold { quantile, max };
         }
-        match self.clip_sample {
-            true => Limit::Clip { range: self.clip_sample_range },
-            false => Limit::None,
+        match sampler.clips.map(|usual| self.clip_sample.unwrap_or(usual)) {
+            Some(true) => Limit::Clip { range: self.clip_sample_range },
+            Some(false) | None => Limit::None,
         }
     }
 }
@@ -235,8 +338,8 @@ pub(crate) mod prediction_names {
         let found = String::deserialize(deserializer)?;
         PREDICTIONS.iter().find(|(name, _)| *name == found).map(|(_, p)| *p).ok_or_else(|| {
             D::Error::custom(format!(
-                "prediction_type: expected \"epsilon\", \"sample\" or \"v_prediction\", found \
-                 \"{found}\""
+                "prediction_type: expected one of {}, found \"{found}\"",
+                PREDICTIONS.map(|(name, _)| format!("\"{name}\"")).join(", ")
             ))
         })
     }

@@ -4,9 +4,9 @@ use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 use sumi_formats::safetensors;
 use sumi_model::{
-    Classes, Generated, Generator, Model, Plan, Request, SamplerChoice, SamplerKind,
-    SchedulerConfig,
+    Classes, Generated, Generator, Model, Plan, Request, SamplerChoice, SchedulerConfig,
 };
+use sumi_sampler::SamplerKind;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
@@ -28,8 +28,9 @@ fn draw(model: &Model, choice: SamplerChoice, request: Request) -> Generated {
     all
 }
 
-fn choice(kind: SamplerKind, steps: usize, eta: Option<f64>) -> SamplerChoice {
-    SamplerChoice { kind: Some(kind), steps: Some(steps), eta }
+fn choice(kind: &str, steps: usize, eta: Option<f64>) -> SamplerChoice {
+    let kind = SamplerKind::named(kind).unwrap();
+    SamplerChoice { kind: Some(kind), steps: Some(steps), eta, ..SamplerChoice::default() }
 }
 
 /// max |a - b| / max |b|.
@@ -54,22 +55,22 @@ fn agrees(name: &str, run: &str, choice: SamplerChoice, change: impl Fn(&mut Sch
 
 #[test]
 fn ancestral_sampling_agrees() {
-    agrees("ddpm", "ddpm-50", choice(SamplerKind::Ddpm, 50, None), |_| {});
+    agrees("ddpm", "ddpm-50", choice("ddpm", 50, None), |_| {});
 }
 
 #[test]
 fn ddim_agrees_on_every_spacing_and_eta() {
     use sumi_sampler::Spacing::{Leading, Linspace, Trailing};
-    agrees("ddpm", "ddim-5-clip", choice(SamplerKind::Ddim, 5, None), |_| {});
+    agrees("ddpm", "ddim-5-clip", choice("ddim", 5, None), |_| {});
     for (run, steps, eta, spacing) in [
         ("ddim-20", 20, None, Leading),
         ("ddim-20-eta1", 20, Some(1.0), Leading),
         ("ddim-7-trailing", 7, None, Trailing),
         ("ddim-6-linspace", 6, None, Linspace),
     ] {
-        agrees("ddpm", run, choice(SamplerKind::Ddim, steps, eta), |scheduler| {
-            scheduler.clip_sample = false;
-            scheduler.timestep_spacing = spacing;
+        agrees("ddpm", run, choice("ddim", steps, eta), |scheduler| {
+            scheduler.clip_sample = Some(false);
+            scheduler.timestep_spacing = Some(spacing);
         });
     }
 }
@@ -82,24 +83,24 @@ fn v_prediction_thresholding_cosine_and_offset_agree() {
         SamplerChoice { steps: Some(10), ..SamplerChoice::default() },
         |_| {},
     );
-    agrees("ddim-v", "ddpm-40", choice(SamplerKind::Ddpm, 40, None), |_| {});
+    agrees("ddim-v", "ddpm-40", choice("ddpm", 40, None), |_| {});
 }
 
 #[test]
 fn classes_and_x0_prediction_agree() {
-    agrees("classes", "ddim-20", choice(SamplerKind::Ddim, 20, None), |_| {});
+    agrees("classes", "ddim-20", choice("ddim", 20, None), |_| {});
 }
 
 #[test]
 fn old_names_in_a_torch_file_agree() {
-    agrees("old-names", "ddim-20", choice(SamplerKind::Ddim, 20, None), |_| {});
+    agrees("old-names", "ddim-20", choice("ddim", 20, None), |_| {});
 }
 
 #[test]
 fn samples_do_not_depend_on_the_batch() {
     for name in ["ddpm", "classes"] {
         let model = Model::open(&folder(name), &Device::flex()).unwrap();
-        for choice in [choice(SamplerKind::Ddim, 3, None), choice(SamplerKind::Ddpm, 4, None)] {
+        for choice in [choice("ddim", 3, None), choice("ddpm", 4, None)] {
             let together = draw(&model, choice, request(16, 64));
             for batch in [1, 7] {
                 let apart = draw(&model, choice, request(16, batch));
@@ -115,7 +116,7 @@ fn samples_do_not_depend_on_the_number_of_threads() {
     let model = Model::open(&folder("ddpm"), &Device::flex()).unwrap();
     let with_threads = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let choice = choice(SamplerKind::Ddpm, 4, None);
+        let choice = choice("ddpm", 4, None);
         pool.install(|| draw(&model, choice, request(5, 5)).samples)
     };
     assert!(with_threads(1) == with_threads(2));
@@ -124,7 +125,7 @@ fn samples_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn given_noise_starts_the_run() {
     let model = Model::open(&folder("ddpm"), &Device::flex()).unwrap();
-    let choice = choice(SamplerKind::Ddim, 2, None);
+    let choice = choice("ddim", 2, None);
     let drawn = draw(&model, choice, request(3, 2));
     let given = Request { noise: Some(drawn.noise.clone()), seed: 99, ..request(3, 2) };
     assert!(draw(&model, choice, given).samples == drawn.samples);
@@ -139,7 +140,7 @@ fn a_folder_survives_being_written_again() {
         let again = Model::open(copy.path(), &Device::flex()).unwrap();
         assert_eq!(again.unet_config, model.unet_config);
         assert_eq!(again.scheduler, model.scheduler);
-        let choice = choice(SamplerKind::Ddim, 2, None);
+        let choice = choice("ddim", 2, None);
         let (a, b) = (draw(&model, choice, request(1, 1)), draw(&again, choice, request(1, 1)));
         assert!(a.samples == b.samples);
     }

@@ -33,6 +33,17 @@ impl NoiseLevel {
         self.sigma == 0.0
     }
 
+    /// `sigma / alpha`, what k-diffusion calls sigma: the level after the state is divided by
+    /// `alpha`. Infinite where there is no signal.
+    pub fn ratio(self) -> f64 {
+        self.sigma / self.alpha
+    }
+
+    /// `lambda = log(alpha / sigma)`, half the log signal-to-noise ratio (DPM-Solver, section 2.2).
+    pub fn half_log_snr(self) -> f64 {
+        (self.alpha / self.sigma).ln()
+    }
+
     /// The signal-to-noise ratio `alpha^2 / sigma^2`, infinite where there is no noise.
     pub fn snr(self) -> f64 {
         (self.alpha / self.sigma).powi(2)

@@ -1,16 +1,21 @@
 //! How noise is added, and what the closed forms say about taking it away.
 //!
 //! Everything is `f64` and knows neither tensors, networks, files nor randomness. A *noise level*
-//! is the pair `(alpha, sigma)` of `x_t = alpha x_0 + sigma eps`; a [`Schedule`] is a table of such
-//! levels indexed by the training timestep; a [`Posterior`] is the Gaussian `q(x_s | x_t, x_0)`
-//! between two of them; a [`Prediction`] says what a network puts out and how that becomes `x_0`.
+//! is the pair `(alpha, sigma)` of `x_t = alpha x_0 + sigma eps`; a [`Path`] is a curve of such pairs; a
+//! [`Process`] runs along one in time, on the table of a [`Schedule`] or continuously; a [`Posterior`] is
+//! the Gaussian `q(x_s | x_t, x_0)` between two levels; a [`Parameterisation`] says what a network puts
+//! out about a process and how that becomes `x_0`.
 
 mod level;
+mod path;
 mod posterior;
 mod prediction;
+mod process;
 mod schedule;
 
 pub use level::NoiseLevel;
+pub use path::Path;
 pub use posterior::{Posterior, ReverseVariance};
-pub use prediction::{Linear, Prediction};
+pub use prediction::{Linear, Parameterisation, Prediction, SIGMA_DATA};
+pub use process::Process;
 pub use schedule::{BetaSchedule, Schedule, ScheduleError};

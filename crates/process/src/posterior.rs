@@ -37,12 +37,14 @@ impl Posterior {
         }
     }
 
-    /// The variance that a reverse step adds under `choice`.
-    pub fn reverse_variance(&self, choice: ReverseVariance) -> f64 {
-        match choice {
-            ReverseVariance::FixedSmall => self.variance,
-            ReverseVariance::FixedLarge => self.forward_variance,
-        }
+    /// The logarithms of the least and the most variance that a reverse step may add, `beta_tilde`
+    /// and `beta`, between which a learned one lies (Improved DDPM, Eq. 15).
+    ///
+    /// A step to no noise has no `beta_tilde`; it takes `first`, the one of the step before it
+    /// (Improved DDPM's code).
+    pub fn log_variance_range(&self, first: f64) -> (f64, f64) {
+        let least = if self.variance > 0.0 { self.variance } else { first };
+        (least.ln(), self.forward_variance.ln())
     }
 }
 
@@ -55,6 +57,9 @@ pub enum ReverseVariance {
     FixedSmall,
     /// `beta_t`, the forward step's: right for data that is standard normal.
     FixedLarge,
+    /// Between the two, as the network says for every element: `exp(f log beta + (1 - f) log
+    /// beta_tilde)` with `f = (v + 1) / 2` of its output `v` (Improved DDPM, Eq. 15).
+    LearnedRange,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Discrete noise schedules.
 
-use crate::{NoiseLevel, Posterior};
+use crate::{NoiseLevel, Path, Posterior};
 use serde::{Deserialize, Serialize};
 
 /// The shape of `beta_t`, the variance that forward step `t` adds.
@@ -15,6 +15,18 @@ pub enum BetaSchedule {
     /// `alpha_bar(t) = cos^2((t/T + 0.008) / 1.008 * pi/2)`, `beta` clipped at 0.999
     /// (Improved DDPM, Eq. 17; `squaredcos_cap_v2` in diffusers). It has no end points to set.
     Cosine,
+    /// `beta` rises along a sigmoid over [-6, 6] (GeoDiff; `sigmoid` in diffusers).
+    Sigmoid,
+    /// `alpha_bar(t) = 1 - sqrt(t/T + 0.0001)`, `beta` clipped at 0.999 (Diffusion-LM, Appendix A).
+    /// It has no end points to set.
+    Sqrt,
+}
+
+impl BetaSchedule {
+    /// Whether `beta_start` and `beta_end` shape it.
+    pub fn has_end_points(self) -> bool {
+        !matches!(self, Self::Cosine | Self::Sqrt)
+    }
 }
 
 /// A schedule that cannot be.
@@ -84,19 +96,24 @@ impl Schedule {
                 return Err(ScheduleError::Beta { name, found });
             }
         }
-        let t_max = timesteps as f64;
+        let from_alpha_bar = |alpha_bar: fn(f64) -> f64| -> Vec<f64> {
+            let t_max = timesteps as f64;
+            let beta =
+                |t: usize| 1.0 - alpha_bar((t + 1) as f64 / t_max) / alpha_bar(t as f64 / t_max);
+            (0..timesteps).map(|t| beta(t).min(0.999)).collect()
+        };
         let betas = match shape {
             BetaSchedule::Linear => linspace(beta_start, beta_end, timesteps),
             BetaSchedule::ScaledLinear => linspace(beta_start.sqrt(), beta_end.sqrt(), timesteps)
                 .into_iter()
                 .map(|root| root * root)
                 .collect(),
-            BetaSchedule::Cosine => (0..timesteps)
-                .map(|t| {
-                    let (t, next) = (t as f64 / t_max, (t + 1) as f64 / t_max);
-                    (1.0 - cosine_alpha_bar(next) / cosine_alpha_bar(t)).min(0.999)
-                })
+            BetaSchedule::Cosine => from_alpha_bar(cosine_alpha_bar),
+            BetaSchedule::Sigmoid => linspace(-6.0, 6.0, timesteps)
+                .into_iter()
+                .map(|x| beta_start + (beta_end - beta_start) / (1.0 + (-x).exp()))
                 .collect(),
+            BetaSchedule::Sqrt => from_alpha_bar(|t| 1.0 - (t + 1e-4).sqrt()),
         };
         Self::from_betas(betas)
     }
@@ -129,6 +146,35 @@ impl Schedule {
         }
     }
 
+    /// The same schedule, stretched so that the last timestep has no signal left: `sqrt(alpha_bar)`
+    /// is shifted to end at 0 and scaled to start where it did (Lin et al., Common Diffusion Noise
+    /// Schedules and Sample Steps are Flawed, Algorithm 1).
+    ///
+    /// What a network predicts at that timestep has to tell the data: `v` or `x0`, not `eps`.
+    pub fn with_zero_terminal_snr(&self) -> Self {
+        let first = self.alpha_bars[0].sqrt();
+        let last = self.alpha_bar(self.timesteps() - 1).sqrt();
+        let stretch = first / (first - last);
+        let root = |alpha_bar: f64| (alpha_bar.sqrt() - last) * stretch;
+        // One timestep alone has no room to be stretched in.
+        let alpha_bars: Vec<f64> = match self.timesteps() {
+            1 => vec![0.0],
+            _ => self.alpha_bars.iter().map(|&a| root(a).powi(2)).collect(),
+        };
+        let before = std::iter::once(1.0).chain(alpha_bars.iter().copied());
+        let betas = alpha_bars.iter().zip(before).map(|(a, before)| 1.0 - a / before).collect();
+        Self { betas, alpha_bars }
+    }
+
+    /// The same schedule with another `alpha_bar` at its last timestep, for the solvers that divide by
+    /// it where [`Self::with_zero_terminal_snr`] left 0.
+    pub fn with_last_alpha_bar(mut self, alpha_bar: f64) -> Self {
+        if let Some(last) = self.alpha_bars.last_mut() {
+            *last = alpha_bar;
+        }
+        self
+    }
+
     /// `T`, how many timesteps there are.
     pub fn timesteps(&self) -> usize {
         self.betas.len()
@@ -152,6 +198,21 @@ impl Schedule {
     /// The noise level of a timestep.
     pub fn level(&self, timestep: usize) -> NoiseLevel {
         NoiseLevel::variance_preserving(self.alpha_bar(timestep))
+    }
+
+    /// The noise level at a time between timesteps, by linear interpolation of the log
+    /// signal-to-noise ratio; the inverse of [`Self::timestep_of`].
+    pub fn level_between(&self, t: f64) -> NoiseLevel {
+        let low = t.max(0.0).floor() as usize;
+        let (below, above) = (self.level(low), self.level(low + 1));
+        match t.max(0.0).fract() {
+            0.0 => below,
+            _ if above.alpha == 0.0 => below,
+            part => {
+                let (a, b) = (below.half_log_snr(), above.half_log_snr());
+                Path::VariancePreserving.at_half_log_snr(a + (b - a) * part)
+            }
+        }
     }
 
     /// The posterior `q(x_{t-1} | x_t, x_0)`; before timestep 0 there is no noise.
@@ -181,7 +242,12 @@ impl Schedule {
             return last as f64;
         }
         let (low, high) = (self.level(upper - 1).log_snr(), self.level(upper).log_snr());
-        upper as f64 - (log_snr - high) / (low - high)
+        match log_snr == high {
+            true => upper as f64,
+            // Above a last timestep without signal, whose log_snr is not finite, it is nearest.
+            false if high == f64::NEG_INFINITY => (upper - 1) as f64,
+            false => upper as f64 - (log_snr - high) / (low - high),
+        }
     }
 }
 
@@ -235,19 +301,50 @@ mod tests {
         close(s.alpha_bar(0), 0.99915, 12);
         close(s.alpha_bar(499), 0.277669650456, 12);
         close(s.alpha_bar(999), 0.00466009851308, 12);
+        let sqrt = Schedule::new(BetaSchedule::Sqrt, 2000, 1e-4, 0.02).unwrap();
+        close(sqrt.betas()[0], 0.0146413105332, 12);
+        close(sqrt.alpha_bar(999), 0.295780314819, 12);
+        let sigmoid = Schedule::new(BetaSchedule::Sigmoid, 1000, 1e-4, 0.02).unwrap();
+        // 1e-4 + 0.0199 / (1 + e^6), and the same from the other end.
+        close(sigmoid.betas()[0], 1.4920520082e-04, 10);
+        close(sigmoid.betas()[999], 1.9950794799e-02, 10);
         let sigma = |t| 1.0 / s.level(t).snr().sqrt();
         close(sigma(0), 0.0291671582, 9);
         close(sigma(999), 14.6146412293, 12);
     }
 
     #[test]
+    fn zero_terminal_snr_keeps_the_first_level_and_loses_the_last() {
+        let sd = Schedule::new(BetaSchedule::ScaledLinear, 1000, 0.00085, 0.012).unwrap();
+        let zero = sd.with_zero_terminal_snr();
+        close(zero.alpha_bar(0), sd.alpha_bar(0), 12);
+        assert_eq!((zero.alpha_bar(999), zero.betas()[999]), (0.0, 1.0));
+        assert!(zero.alpha_bars().windows(2).all(|w| w[1] < w[0]));
+        // sqrt(alpha_bar) is shifted by its last value and stretched by one factor.
+        let root = |s: &Schedule, t| s.alpha_bar(t).sqrt();
+        let factor = root(&sd, 0) / (root(&sd, 0) - root(&sd, 999));
+        close(root(&zero, 499), (root(&sd, 499) - root(&sd, 999)) * factor, 12);
+        assert_eq!(zero.timestep_of(zero.level(999)), 999.0);
+        assert_eq!(zero.clone().with_last_alpha_bar(2f64.powi(-24)).alpha_bar(999), 2f64.powi(-24));
+    }
+
+    #[test]
     fn levels_fall_and_are_found_again() {
-        for shape in [BetaSchedule::Linear, BetaSchedule::ScaledLinear, BetaSchedule::Cosine] {
+        for shape in [
+            BetaSchedule::Linear,
+            BetaSchedule::ScaledLinear,
+            BetaSchedule::Cosine,
+            BetaSchedule::Sigmoid,
+            BetaSchedule::Sqrt,
+        ] {
             for timesteps in [1, 2, 10, 1000] {
                 let s = Schedule::new(shape, timesteps, 1e-4, 0.02).unwrap();
                 assert!(s.alpha_bars().windows(2).all(|w| w[1] < w[0]));
                 for t in 0..timesteps {
                     assert_eq!(s.timestep_of(s.level(t)), t as f64);
+                    let between = s.level_between(t as f64 + 0.3);
+                    let end = (t as f64 + 0.3).min((timesteps - 1) as f64);
+                    assert!((s.timestep_of(between) - end).abs() < 1e-6);
                 }
             }
         }

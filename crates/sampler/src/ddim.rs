@@ -13,15 +13,15 @@ use sumi_process::Posterior;
 /// # Errors
 /// The denoiser's, or the observer's wish to stop.
 pub fn ddim<S: State>(x: S, run: &mut Run<'_, S>, eta: f64) -> Result<S, SamplerError> {
-    run.walk(x, |x_t, denoised, interval, noise| {
-        let to = interval.to;
-        let std = eta * Posterior::between(interval.from, to).variance.sqrt();
+    run.walk(x, |run, step| {
+        let (from, to) = (step.interval.from, step.interval.to);
+        let std = eta * Posterior::between(from, to).variance.sqrt();
         // Rounding must not make the remainder negative where std is all of sigma.
         let direction = (to.sigma * to.sigma - std * std).max(0.0).sqrt();
-        let mean = denoised.x0.combine(to.alpha, &denoised.eps, direction);
+        let mean = step.denoised.x0.combine(to.alpha, &step.denoised.eps, direction);
         if eta == 0.0 {
-            return mean;
+            return Ok(mean);
         }
-        mean.combine(1.0, &noise.standard_normal(x_t), std)
+        Ok(mean.combine(1.0, &run.fresh_noise(step.x), std))
     })
 }

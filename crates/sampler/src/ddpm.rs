@@ -11,19 +11,35 @@ use sumi_process::{Posterior, ReverseVariance};
 /// keep the noise of that step.
 ///
 /// # Errors
-/// The denoiser's, or the observer's wish to stop.
+/// The denoiser's, a learned variance that the network does not put out, or the observer's wish to
+/// stop.
 pub fn ddpm<S: State>(
     x: S,
     run: &mut Run<'_, S>,
     variance: ReverseVariance,
 ) -> Result<S, SamplerError> {
-    run.walk(x, |x_t, denoised, interval, noise| {
-        let q = Posterior::between(interval.from, interval.to);
-        let mean = denoised.x0.combine(q.coef_x0, x_t, q.coef_xt);
-        if interval.to.is_clean() {
-            return mean;
+    run.walk(x, |run, step| {
+        let q = Posterior::between(step.interval.from, step.interval.to);
+        let mean = step.denoised.x0.combine(q.coef_x0, step.x, q.coef_xt);
+        if step.interval.to.is_clean() {
+            return Ok(mean);
         }
-        let std = q.reverse_variance(variance).sqrt();
-        mean.combine(1.0, &noise.standard_normal(x_t), std)
+        let z = run.fresh_noise(step.x);
+        Ok(match (variance, &step.denoised.variance) {
+            (ReverseVariance::FixedSmall, _) => mean.combine(1.0, &z, q.variance.sqrt()),
+            (ReverseVariance::FixedLarge, _) => mean.combine(1.0, &z, q.forward_variance.sqrt()),
+            (ReverseVariance::LearnedRange, Some(fraction)) => {
+                let (least, most) = q.log_variance_range(q.variance);
+                let ones = z.combine(0.0, &z, 0.0).exp();
+                let log_std = fraction.combine(0.5 * (most - least), &ones, 0.5 * least);
+                mean.combine(1.0, &z.times(&log_std.exp()), 1.0)
+            }
+            (ReverseVariance::LearnedRange, None) => {
+                return Err(SamplerError::Unsuitable(
+                    "ddpm with a learned variance: expected a network that puts one out, found none"
+                        .into(),
+                ));
+            }
+        })
     })
 }

@@ -11,13 +11,16 @@ pub struct Denoised<S> {
     /// The noise direction as the network sees it. Clipping `x0` leaves it alone, as in DDIM's
     /// own code, so the two agree with `x_t = alpha x_0 + sigma eps` only while nothing is clipped.
     pub eps: S,
+    /// Where between `log beta_tilde` (0) and `log beta` (1) the logarithm of the reverse variance
+    /// lies, for every element, from a network that learned it.
+    pub variance: Option<S>,
 }
 
 impl<S: State> Denoised<S> {
     /// From the posterior mean alone, `eps = (x_t - alpha x_0) / sigma`.
     pub fn from_x0(x_t: &S, level: NoiseLevel, x0: S) -> Self {
         let eps = x_t.combine(1.0 / level.sigma, &x0, -level.alpha / level.sigma);
-        Self { x0, eps }
+        Self { x0, eps, variance: None }
     }
 }
 
@@ -63,12 +66,12 @@ pub struct Clip<D> {
 
 impl<S: State, D: Denoiser<S>> Denoiser<S> for Clip<D> {
     fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError> {
-        let Denoised { x0, eps } = self.inner.denoise(x_t, level)?;
+        let Denoised { x0, eps, variance } = self.inner.denoise(x_t, level)?;
         let x0 = match self.limit {
             Limit::None => x0,
             Limit::Clip { range } => x0.clamp(range),
             Limit::Threshold { quantile, max } => x0.threshold(quantile, max),
         };
-        Ok(Denoised { x0, eps })
+        Ok(Denoised { x0, eps, variance })
     }
 }

@@ -6,10 +6,11 @@
 //! films and cancellation attach. None of these knows a tensor library: every sampler runs on
 //! `Vec<f64>` too, where it is held against exact answers.
 //!
-//! To add a sampler: one file with one function on one screen, one variant in [`Sampler`]. The
-//! conformance suite in `tests/conformance.rs` runs over [`Sampler::all`]. `docs/add-a-sampler.md` has
-//! the whole way, to its name on the command line.
+//! To add a sampler: one file with one function on one screen, one variant in [`Sampler`], one entry in
+//! the [`CATALOG`]. Its name on the command line, its row in `docs/samplers.md` and its place in the
+//! conformance suite (`tests/conformance.rs`) follow from the entry.
 
+mod catalog;
 mod ddim;
 mod ddpm;
 mod denoiser;
@@ -18,10 +19,11 @@ mod observer;
 mod run;
 mod state;
 
+pub use catalog::{CATALOG, Entry, Sampler, SamplerKind, UnknownSampler, names};
 pub use ddim::ddim;
 pub use ddpm::ddpm;
 pub use denoiser::{Clip, Denoised, Denoiser, Limit};
-pub use grid::{Grid, GridError, Interval, Spacing};
+pub use grid::{Convention, End, Grid, GridError, GridKind, GridRequest, Interval, Spacing};
 pub use observer::{Moment, Observer};
-pub use run::{Run, Sampler, SamplerError};
+pub use run::{Run, SamplerError, Step};
 pub use state::{Noise, State};

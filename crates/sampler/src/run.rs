@@ -1,8 +1,8 @@
 //! What a sampler needs to run.
 
-use crate::{Denoised, Denoiser, Grid, Interval, Moment, Noise, Observer, State, ddim, ddpm};
+use crate::{Denoised, Denoiser, Grid, Interval, Moment, Noise, Observer, State};
 use std::ops::ControlFlow;
-use sumi_process::ReverseVariance;
+use sumi_process::NoiseLevel;
 
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,9 @@ pub enum SamplerError {
     /// The observer asked for it.
     #[error("cancelled")]
     Cancelled,
+    /// The sampler cannot serve this process or this network; the sentence says which can.
+    #[error("{0}")]
+    Unsuitable(String),
     /// The network failed.
     #[error(transparent)]
     Denoiser(Box<dyn std::error::Error + Send + Sync>),
@@ -27,64 +30,65 @@ pub struct Run<'a, S> {
     pub observer: &'a mut dyn Observer<S>,
 }
 
+/// One step of a walk, with what the denoiser says at its start.
+pub struct Step<'a, S> {
+    /// Which step, from 0.
+    pub index: usize,
+    /// From where to where.
+    pub interval: Interval,
+    /// The state at the start.
+    pub x: &'a S,
+    /// What the denoiser says about it.
+    pub denoised: &'a Denoised<S>,
+}
+
 impl<S: State> Run<'_, S> {
-    /// Takes `x` through every interval of the grid. `step` moves it over one interval, given what
-    /// the denoiser says at the interval's start.
+    /// Takes `x` through every interval of the grid. `step` moves it over one interval; a sampler that
+    /// wants to ask the denoiser again, or for fresh noise, finds both in the run.
     ///
     /// # Errors
-    /// The denoiser's, or the observer's wish to stop.
+    /// The denoiser's, the step's, or the observer's wish to stop.
     pub fn walk(
         &mut self,
         mut x: S,
-        mut step: impl FnMut(&S, &Denoised<S>, Interval, &mut dyn Noise<S>) -> S,
+        mut step: impl FnMut(&mut Self, Step<'_, S>) -> Result<S, SamplerError>,
     ) -> Result<S, SamplerError> {
-        let steps = self.grid.len();
         for (index, &interval) in self.grid.intervals.iter().enumerate() {
             let denoised = self.denoiser.denoise(&x, interval.from)?;
-            x = step(&x, &denoised, interval, self.noise);
-            let moment = Moment { step: index, steps, level: interval.to, x: &x, x0: &denoised.x0 };
-            if let ControlFlow::Break(()) = self.observer.step(moment) {
-                return Err(SamplerError::Cancelled);
-            }
+            x = step(self, Step { index, interval, x: &x, denoised: &denoised })?;
+            self.tell(index, interval.to, &x, &denoised.x0)?;
         }
         Ok(x)
     }
-}
 
-/// A sampler with its settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Sampler {
-    /// Ancestral sampling, see [`ddpm`].
-    Ddpm {
-        /// The variance that each step adds.
-        variance: ReverseVariance,
-    },
-    /// Denoising diffusion implicit model, see [`ddim`].
-    Ddim {
-        /// 0 is deterministic, 1 adds as much noise as ancestral sampling.
-        eta: f64,
-    },
-}
-
-impl Sampler {
-    /// Every sampler with its usual settings, for whoever has to try them all.
-    pub fn all() -> Vec<Self> {
-        vec![
-            Self::Ddpm { variance: ReverseVariance::FixedSmall },
-            Self::Ddpm { variance: ReverseVariance::FixedLarge },
-            Self::Ddim { eta: 0.0 },
-            Self::Ddim { eta: 1.0 },
-        ]
-    }
-
-    /// Runs the film backwards: takes `x`, noise at the grid's first level, to data.
+    /// Tells the observer of the step `index`, which took `x` to `level` by the estimate `x0`.
     ///
     /// # Errors
-    /// The denoiser's, or the observer's wish to stop.
-    pub fn sample<S: State>(self, x: S, run: &mut Run<'_, S>) -> Result<S, SamplerError> {
-        match self {
-            Self::Ddpm { variance } => ddpm(x, run, variance),
-            Self::Ddim { eta } => ddim(x, run, eta),
+    /// The observer's wish to stop.
+    pub fn tell(
+        &mut self,
+        index: usize,
+        level: NoiseLevel,
+        x: &S,
+        x0: &S,
+    ) -> Result<(), SamplerError> {
+        let moment = Moment { step: index, steps: self.grid.len(), level, x, x0 };
+        match self.observer.step(moment) {
+            ControlFlow::Break(()) => Err(SamplerError::Cancelled),
+            ControlFlow::Continue(()) => Ok(()),
         }
+    }
+
+    /// What the denoiser says about `x` at `level`.
+    ///
+    /// # Errors
+    /// The denoiser's.
+    pub fn denoise(&mut self, x: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError> {
+        self.denoiser.denoise(x, level)
+    }
+
+    /// A standard normal for every element of `like`.
+    pub fn fresh_noise(&mut self, like: &S) -> S {
+        self.noise.standard_normal(like)
     }
 }

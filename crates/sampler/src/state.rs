@@ -2,11 +2,23 @@
 
 /// A batch of samples that a sampler can move: a tensor, or plain numbers in a test.
 ///
-/// The operations are element by element with the same factors for the whole batch, so sample `i`
-/// does not depend on which samples stand beside it.
+/// The operations are element by element, or sample by sample, so sample `i` does not depend on
+/// which samples stand beside it.
 pub trait State: Clone {
-    /// `a * self + b * other`.
+    /// `a * self + b * other`; what has factor 0 does not count, even where it is not finite.
     fn combine(&self, a: f64, other: &Self, b: f64) -> Self;
+
+    /// The product with `other`, element by element.
+    fn times(&self, other: &Self) -> Self;
+
+    /// `e^x` for every element.
+    fn exp(&self) -> Self;
+
+    /// The Euclidean norm of every sample.
+    fn norms(&self) -> Vec<f64>;
+
+    /// Every sample multiplied by its own factor.
+    fn scale_each(&self, factors: &[f64]) -> Self;
 
     /// Every element clamped to `[-limit, limit]`.
     fn clamp(&self, limit: f64) -> Self;
@@ -25,7 +37,26 @@ pub trait Noise<S> {
 
 impl State for Vec<f64> {
     fn combine(&self, a: f64, other: &Self, b: f64) -> Self {
-        self.iter().zip(other).map(|(x, y)| a * x + b * y).collect()
+        let term = |factor: f64, x: f64| if factor == 0.0 { 0.0 } else { factor * x };
+        self.iter().zip(other).map(|(&x, &y)| term(a, x) + term(b, y)).collect()
+    }
+
+    fn times(&self, other: &Self) -> Self {
+        self.iter().zip(other).map(|(x, y)| x * y).collect()
+    }
+
+    fn exp(&self) -> Self {
+        self.iter().map(|x| x.exp()).collect()
+    }
+
+    /// The vector is one sample.
+    fn norms(&self) -> Vec<f64> {
+        vec![self.iter().map(|x| x * x).sum::<f64>().sqrt()]
+    }
+
+    fn scale_each(&self, factors: &[f64]) -> Self {
+        let factor = factors.first().copied().unwrap_or(1.0);
+        self.iter().map(|x| x * factor).collect()
     }
 
     fn clamp(&self, limit: f64) -> Self {

@@ -5,9 +5,10 @@ use crate::{AdamWConfig, TrainError};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use sumi_data::{DataConfig, Pictures};
-use sumi_model::{SamplerKind, SchedulerConfig, VarianceType};
+use sumi_model::{SchedulerConfig, VarianceType};
 use sumi_networks::unet::{BlockType, SampleSize, UNetConfig};
 use sumi_process::{BetaSchedule, Prediction, ReverseVariance};
+use sumi_sampler::{Sampler, SamplerKind, Spacing};
 
 /// A whole run: where the pictures come from, how noise is added, the network, the training, and
 /// the samples drawn along the way.
@@ -187,7 +188,13 @@ pub struct SampleConfig {
 
 impl Default for SampleConfig {
     fn default() -> Self {
-        Self { every: 1000, count: 100, sampler: SamplerKind::Ddim, steps: 50, seed: 0 }
+        Self {
+            every: 1000,
+            count: 100,
+            sampler: Sampler::Ddim { eta: 0.0 }.into(),
+            steps: 50,
+            seed: 0,
+        }
     }
 }
 
@@ -330,12 +337,16 @@ impl RunConfig {
             num_train_timesteps: process.timesteps,
             beta_start: process.beta_start,
             beta_end: process.beta_end,
-            beta_schedule: SchedulerConfig::beta_schedule_name(process.schedule).into(),
+            beta_schedule: SchedulerConfig::beta_schedule_name(process.schedule)
+                .unwrap_or("linear")
+                .into(),
             variance_type: match process.variance {
                 ReverseVariance::FixedSmall => VarianceType::FixedSmall,
                 ReverseVariance::FixedLarge => VarianceType::FixedLarge,
+                ReverseVariance::LearnedRange => VarianceType::LearnedRange,
             },
-            clip_sample: process.clip_sample,
+            clip_sample: Some(process.clip_sample),
+            timestep_spacing: Some(Spacing::Leading),
             prediction_type: process.prediction,
             ..SchedulerConfig::default()
         }
@@ -387,7 +398,7 @@ impl RunConfig {
             )));
         }
         self.scheduler()
-            .schedule()
+            .parameterisation()
             .map_err(|message| TrainError::Config(format!("{name}: process.{message}")))?;
         Ok(self)
     }

@@ -149,7 +149,11 @@ fn draw_samples(
 ) -> Result<Option<PathBuf>, TrainError> {
     let sample = &trainer.config.sample;
     let model = trainer.averaged_model();
-    let choice = SamplerChoice { kind: Some(sample.sampler), steps: Some(sample.steps), eta: None };
+    let choice = SamplerChoice {
+        kind: Some(sample.sampler),
+        steps: Some(sample.steps),
+        ..SamplerChoice::default()
+    };
     let plan = Plan::new(&model.scheduler, choice)?;
     let request = Request {
         count: sample.count,

@@ -7,7 +7,7 @@ use sumi_data::{Loader, Pictures, Position};
 use sumi_model::{Card, Model, SchedulerConfig};
 use sumi_networks::unet::{UNet, UNetConfig};
 use sumi_nn::{Init, Pass, flat_gradients, parameters, with_values};
-use sumi_process::{Prediction, Schedule};
+use sumi_process::{Parameterisation, Process};
 use sumi_random::{NormalSource, Philox};
 
 /// What a step draws random numbers for. Each purpose has a stream of its own at every step, so
@@ -48,7 +48,7 @@ pub struct Trainer<'a> {
     pub(crate) optimizer: AdamW,
     pub(crate) ema: Ema,
     pub(crate) step: u64,
-    schedule: Schedule,
+    parameterisation: Parameterisation,
     device: Device,
 }
 
@@ -81,7 +81,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         let device = unet.device();
         let values: Vec<_> = parameters(&unet).into_iter().map(|p| p.values).collect();
-        let schedule = config.scheduler().schedule().map_err(TrainError::Config)?;
+        let parameterisation = config.scheduler().parameterisation().map_err(TrainError::Config)?;
         Ok(Self {
             optimizer: AdamW::new(config.train.adamw, &values),
             ema: Ema::new(config.train.ema_decay, config.train.ema_warmup, values),
@@ -91,7 +91,7 @@ impl<'a> Trainer<'a> {
             unet_config,
             pictures,
             unet,
-            schedule,
+            parameterisation,
             device,
         })
     }
@@ -232,14 +232,15 @@ impl<'a> Trainer<'a> {
         let mut classes = Vec::with_capacity(indices.len());
         for (&index, eps) in indices.iter().zip(eps.chunks(each)) {
             let x0 = model_range(self.pictures, index, flip && flips.bernoulli(0.5));
-            let timestep = times.below(self.schedule.timesteps() as u32);
-            let level = self.schedule.level(timestep as usize);
-            let (alpha, sigma) = (level.alpha as f32, level.sigma as f32);
+            let time = self.draw_time(&mut times);
+            let level = self.parameterisation.process.level(time);
+            let scale = self.parameterisation.input_scale(level);
+            let (alpha, sigma) = ((scale * level.alpha) as f32, (scale * level.sigma) as f32);
             x_t.extend(x0.iter().zip(eps).map(|(x0, eps)| alpha * x0 + sigma * eps));
-            let of = self.prediction().target(level);
+            let of = self.parameterisation.target(level);
             let (of_x0, of_eps) = (of.first as f32, of.second as f32);
             target.extend(x0.iter().zip(eps).map(|(x0, eps)| of_x0 * x0 + of_eps * eps));
-            timesteps.push(timestep as f32);
+            timesteps.push(self.parameterisation.network_time(level) as f32);
             classes.push(self.pictures.labels[index]);
         }
         let upload = |values: Vec<f32>| {
@@ -248,8 +249,15 @@ impl<'a> Trainer<'a> {
         Batch { x_t: upload(x_t), target: upload(target), timesteps, classes }
     }
 
-    fn prediction(&self) -> Prediction {
-        self.config.process.prediction
+    /// A time of the process, evenly: a whole timestep of a table.
+    fn draw_time(&self, times: &mut Philox) -> f64 {
+        match &self.parameterisation.process {
+            Process::Discrete(schedule) => f64::from(times.below(schedule.timesteps() as u32)),
+            process => {
+                let (earliest, latest) = process.times();
+                earliest + (latest - earliest) * times.uniform_f64()
+            }
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use std::path::Path;
 use sumi_data::Pictures;
 use sumi_formats::{NamedTensor, TensorMap, safetensors};
 use sumi_model::{
-    Classes, Generator, Model, Plan, Request, SamplerChoice, SamplerKind, SchedulerConfig,
-    TorchNoise, read_unet, unet_config,
+    Classes, Generator, Model, Plan, Request, SamplerChoice, SchedulerConfig, TorchNoise,
+    read_unet, unet_config,
 };
 use sumi_networks::unet::{UNet, UNetConfig};
 use sumi_nn::{Init, Pass, parameters, with_values};
+use sumi_sampler::Sampler;
 use sumi_train::{RunConfig, Trainer};
 
 /// A preset, and what its pictures are like: the presets leave that to their data.
@@ -148,9 +149,9 @@ impl Subject {
             }
             BenchWork::Sample => {
                 let choice = SamplerChoice {
-                    kind: Some(SamplerKind::Ddim),
+                    kind: Some(Sampler::Ddim { eta: 0.0 }.into()),
                     steps: Some(SAMPLE_STEPS),
-                    eta: None,
+                    ..SamplerChoice::default()
                 };
                 let plan = Plan::new(&model.scheduler, choice)?;
                 let classes = Classes::All;

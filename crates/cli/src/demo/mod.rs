@@ -16,7 +16,9 @@ use measure::Measures;
 use std::path::Path;
 use std::time::Instant;
 use sumi_data::Pictures;
-use sumi_model::{Classes, Model, Plan, Request, SamplerChoice, SamplerKind};
+use sumi_model::{Classes, Model, Plan, Request, SamplerChoice};
+use sumi_process::ReverseVariance;
+use sumi_sampler::{Sampler, SamplerKind};
 use sumi_train::{Outcome, RunConfig, RunOptions, Start};
 
 const PRESET: &str = include_str!("../../../../presets/digits.toml");
@@ -24,6 +26,7 @@ const PRESET: &str = include_str!("../../../../presets/digits.toml");
 const DDIM_COUNT: usize = 1000;
 const DDPM_COUNT: usize = 100;
 const BATCH: usize = 100;
+const ANCESTRAL: Sampler = Sampler::Ddpm { variance: ReverseVariance::FixedSmall };
 
 /// Everything that the report is made of.
 struct Results {
@@ -63,8 +66,8 @@ pub fn run(args: &DemoArgs) -> Result<(), CliError> {
     };
     let model = save_model(&outcome, &device, &args.out)?;
 
-    let ddim = sample(&model, SamplerKind::Ddim, DDIM_COUNT, &args.out, &stop)?;
-    let ddpm = sample(&model, SamplerKind::Ddpm, DDPM_COUNT, &args.out, &stop)?;
+    let ddim = sample(&model, Sampler::Ddim { eta: 0.0 }, DDIM_COUNT, &args.out, &stop)?;
+    let ddpm = sample(&model, ANCESTRAL, DDPM_COUNT, &args.out, &stop)?;
     let measures = Measures::new(&ddim.drawn, &training, &held_out)?;
     let ancestral = Measures::new(&ddpm.drawn, &training, &held_out)?;
     let parameters = burn::module::Module::num_params(&model.unet);
@@ -115,17 +118,18 @@ fn save_model(outcome: &Outcome, device: &Device, out: &Path) -> Result<Model, C
 /// Draws `count` samples, as many of every class, and leaves their pixels in `out`.
 fn sample(
     model: &Model,
-    kind: SamplerKind,
+    sampler: Sampler,
     count: usize,
     out: &Path,
     stop: &Stop,
 ) -> Result<Timed, CliError> {
+    let kind = SamplerKind::from(sampler);
     let choice = SamplerChoice { kind: Some(kind), ..SamplerChoice::default() };
     let plan = Plan::new(&model.scheduler, choice)?;
     let request = Request { count, batch: BATCH, seed: 0, classes: Classes::All, noise: None };
     let outputs = Outputs {
-        npz: Some(out.join(format!("{}.npz", kind.name()))),
-        gif: (kind == SamplerKind::Ddim).then(|| out.join("film.gif")),
+        npz: Some(out.join(format!("{}.npz", kind.name))),
+        gif: (!sampler.adds_noise()).then(|| out.join("film.gif")),
         ..Outputs::default()
     };
     let started = Instant::now();

@@ -63,15 +63,16 @@ fn from_values(like: &Pictures, values: &[f32]) -> Result<Picture, CliError> {
 /// Five digits, noised to eleven timesteps: what the network learns to undo.
 fn forward_strip(results: &Results, training: &Pictures) -> Result<Picture, CliError> {
     const DIGITS: usize = 5;
-    let schedule = results.config.scheduler().schedule().map_err(CliError::Failed)?;
-    let last = schedule.timesteps() - 1;
-    let timesteps: Vec<usize> = (0..=10).map(|i| i * last / 10).collect();
+    let process = results.config.scheduler().process().map_err(CliError::Failed)?;
+    let (earliest, latest) = process.times();
+    let time = |i: usize| earliest + ((latest - earliest) * i as f64 / 10.0).floor();
+    let times: Vec<f64> = (0..=10).map(time).collect();
     let each = training.picture_len();
     let noise = TorchNoise::new(0, DIGITS).normals(each);
     let mut pictures = Vec::new();
     for (index, noise) in noise.chunks(each).enumerate() {
-        for &t in &timesteps {
-            let level = schedule.level(t);
+        for &t in &times {
+            let level = process.level(t);
             let (alpha, sigma) = (level.alpha as f32, level.sigma as f32);
             let x_t: Vec<f32> = training
                 .scaled(index)
@@ -82,10 +83,10 @@ fn forward_strip(results: &Results, training: &Pictures) -> Result<Picture, CliE
         }
     }
     let options = GridOptions {
-        columns: timesteps.len(),
+        columns: times.len(),
         scale: 7,
         gap_px: 6,
-        column_labels: timesteps.iter().map(|t| format!("t={t}")).collect(),
+        column_labels: times.iter().map(|t| format!("t={t}")).collect(),
         ..GridOptions::default()
     };
     Ok(options.draw(&pictures)?)

@@ -1,10 +1,10 @@
 //! What the tests of the samplers share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use sumi_process::{NoiseLevel, Schedule};
+use sumi_process::{Linear, NoiseLevel, Parameterisation, Path, Schedule};
 use sumi_random::{NormalSource, PerSample, TorchCpu};
 use sumi_sampler::{
-    Denoised, Denoiser, Grid, Interval, Noise, Observer, Run, Sampler, SamplerError, Spacing,
+    Denoised, Denoiser, Grid, Interval, Noise, Observer, Run, Sampler, SamplerError, Spacing, State,
 };
 use sumi_testkit::GaussianMixture;
 
@@ -20,6 +20,36 @@ impl Denoiser<Vec<f64>> for Exact {
         let x0 = self.0.posterior_mean(x_t, level.alpha, level.sigma);
         Ok(Denoised::from_x0(x_t, level, x0))
     }
+}
+
+/// The network of diffusers' own scheduler tests: it says `x t / (t + 1)`, whatever that is taken to
+/// mean.
+pub struct Dummy<'a> {
+    /// What it is taken to mean.
+    pub parameterisation: Parameterisation,
+    /// Knows what it is told at the levels of a grid.
+    pub grid: &'a Grid,
+}
+
+impl Denoiser<Vec<f64>> for Dummy<'_> {
+    fn denoise(
+        &mut self,
+        x_t: &Vec<f64>,
+        level: NoiseLevel,
+    ) -> Result<Denoised<Vec<f64>>, SamplerError> {
+        let known = self.grid.told(level);
+        let t = known.unwrap_or_else(|| self.parameterisation.network_time(level));
+        let output = x_t.combine(t / (t + 1.0), x_t, 0.0);
+        let of = |Linear { first, second }| x_t.combine(first, &output, second);
+        let (x0, eps) = (self.parameterisation.x0(level), self.parameterisation.eps(level));
+        Ok(Denoised { x0: of(x0), eps: of(eps), variance: None })
+    }
+}
+
+/// What those tests start from: 0, 1, .. 767 over 768, shaped (3, 8, 8, 4) and permuted to
+/// (4, 3, 8, 8).
+pub fn dummy_start() -> Vec<f64> {
+    (0..768).map(|i| (i % 192 * 4 + i / 192) as f64 / 768.0).collect()
 }
 
 /// One stream of normals for the whole state.
@@ -59,7 +89,12 @@ pub fn even_angles(steps: usize) -> Grid {
         }
     };
     let intervals = (1..=steps).rev().map(|i| Interval { from: level(i), to: level(i - 1) });
-    Grid { intervals: intervals.collect() }
+    Grid {
+        path: Path::VariancePreserving,
+        intervals: intervals.collect(),
+        start_std: 1.0,
+        told: Vec::new(),
+    }
 }
 
 /// DDPM's walk over `timesteps` of `schedule`, to no noise.

@@ -1,7 +1,13 @@
 //! Which noise levels a sampler visits.
 
+mod kinds;
+mod request;
+
+pub use kinds::GridKind;
+pub use request::{Convention, End, GridRequest};
+
 use serde::{Deserialize, Serialize};
-use sumi_process::{NoiseLevel, Schedule};
+use sumi_process::{NoiseLevel, Path, Schedule};
 
 /// How a sampler's timesteps are picked from the training timesteps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,17 +23,17 @@ pub enum Spacing {
 }
 
 /// A grid that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GridError {
-    /// A run has at least one step.
-    #[error(
-        "steps: expected from 1 to {timesteps} (the model's training timesteps), found {steps}"
-    )]
+    /// A run has at least one step, and no more than there are levels to visit.
+    #[error("steps: expected from 1 to {most} ({of}), found {steps}")]
     Steps {
         /// What was asked for.
         steps: usize,
         /// What there is.
-        timesteps: usize,
+        most: usize,
+        /// Of what.
+        of: &'static str,
     },
     /// The offset leads past the table.
     #[error("steps_offset: timestep {timestep} lies past the last of {timesteps}")]
@@ -36,6 +42,14 @@ pub enum GridError {
         timestep: usize,
         /// What there is.
         timesteps: usize,
+    },
+    /// A kind of grid that this process or sampler cannot take.
+    #[error("grid: {kind} cannot be taken here: {why}")]
+    Kind {
+        /// Its name.
+        kind: &'static str,
+        /// What stands in the way, and which can.
+        why: String,
     },
 }
 
@@ -55,52 +69,58 @@ pub struct Interval {
 /// not quite start from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
+    /// The curve that the levels lie on, for solvers that ask in between.
+    pub path: Path,
     /// The steps, in the order in which they are taken.
     pub intervals: Vec<Interval>,
+    /// What standard normals are multiplied by to be a state at the first level.
+    pub start_std: f64,
+    /// What a network that was trained on timesteps is told at these levels, where that is not the
+    /// process's own time: diffusers rounds the times of some grids.
+    pub told: Vec<(NoiseLevel, f64)>,
 }
 
 impl Grid {
+    /// From each level to the next, and from the last to no noise.
+    pub fn through(path: Path, levels: &[NoiseLevel]) -> Self {
+        Self::from_levels(path, levels, NoiseLevel::CLEAN)
+    }
+
+    /// From each level to the next, and from the last to `end`.
+    pub fn from_levels(path: Path, levels: &[NoiseLevel], end: NoiseLevel) -> Self {
+        let ends = levels.iter().copied().skip(1).chain([end]);
+        let intervals: Vec<Interval> = levels
+            .iter()
+            .zip(ends)
+            .map(|(&from, to)| Interval { from, to })
+            // Where the last level is the end already there is no step to take.
+            .filter(|interval| interval.from != interval.to)
+            .collect();
+        // A state at a variance-preserving level has a standard deviation of about 1.
+        let start_std = match (path, levels.first()) {
+            (Path::VarianceExploding, Some(first)) => first.sigma,
+            _ => 1.0,
+        };
+        Self { path, intervals, start_std, told: Vec::new() }
+    }
+
     /// The training timesteps that `steps` steps visit, highest first, as diffusers picks them.
     ///
     /// # Errors
-    /// No steps, more steps than `schedule` has timesteps, an offset that leads past the table.
+    /// No steps, more steps than there are timesteps, an offset that leads past the table.
     pub fn timesteps(
         spacing: Spacing,
         timesteps: usize,
         steps: usize,
         offset: usize,
     ) -> Result<Vec<usize>, GridError> {
-        if steps == 0 || steps > timesteps {
-            return Err(GridError::Steps { steps, timesteps });
-        }
-        let (t_max, s_max) = (timesteps as f64, steps as f64);
-        let mut picked: Vec<usize> = match spacing {
-            Spacing::Leading => {
-                (0..steps).map(|i| (i * (timesteps / steps)).saturating_add(offset)).collect()
-            }
-            Spacing::Trailing => (1..=steps)
-                .map(|i| (i as f64 * t_max / s_max).round_ties_even() as usize - 1)
-                .collect(),
-            Spacing::Linspace => (0..steps)
-                .map(|i| {
-                    (i as f64 * (t_max - 1.0) / (s_max - 1.0).max(1.0)).round_ties_even() as usize
-                })
-                .collect(),
-        };
-        picked.reverse();
-        match picked.first() {
-            Some(&timestep) if timestep >= timesteps => {
-                Err(GridError::Offset { timestep, timesteps })
-            }
-            _ => Ok(picked),
-        }
+        request::whole_timesteps(spacing, timesteps, steps, offset)
     }
 
     /// From each timestep to the next, and from the last to no noise: DDPM's walk.
     pub fn consecutive(schedule: &Schedule, timesteps: &[usize]) -> Self {
-        let levels = timesteps.iter().map(|&t| schedule.level(t));
-        let ends = levels.clone().skip(1).chain([NoiseLevel::CLEAN]);
-        Self { intervals: levels.zip(ends).map(|(from, to)| Interval { from, to }).collect() }
+        let levels: Vec<_> = timesteps.iter().map(|&t| schedule.level(t)).collect();
+        Self::through(Path::VariancePreserving, &levels)
     }
 
     /// From each timestep `t` to `t - stride`, and to `end` below timestep 0: DDIM's walk as
@@ -114,7 +134,7 @@ impl Grid {
                 to: t.checked_sub(stride).map_or(end, |previous| schedule.level(previous)),
             })
             .collect();
-        Self { intervals }
+        Self { path: Path::VariancePreserving, intervals, start_std: 1.0, told: Vec::new() }
     }
 
     /// How many steps there are.
@@ -125,6 +145,12 @@ impl Grid {
     /// Whether there is no step.
     pub fn is_empty(&self) -> bool {
         self.intervals.is_empty()
+    }
+
+    /// What the network is told of `level`, where this grid knows better than the process.
+    pub fn told(&self, level: NoiseLevel) -> Option<f64> {
+        let near = |known: &NoiseLevel| (known.ratio() / level.ratio() - 1.0).abs() < 1e-9;
+        self.told.iter().find(|(known, _)| near(known)).map(|(_, t)| *t)
     }
 }
 
@@ -152,7 +178,7 @@ mod tests {
         for steps in [0, 1001] {
             assert_eq!(
                 Grid::timesteps(Spacing::Leading, 1000, steps, 0),
-                Err(GridError::Steps { steps, timesteps: 1000 })
+                Err(GridError::Steps { steps, most: 1000, of: "the model's training timesteps" })
             );
         }
         assert_eq!(
