@@ -50,7 +50,7 @@ fn a_field_out_of_range_is_named() {
         (scheduler, "num_train_timesteps", json!(0)),
         (scheduler, "num_train_timesteps", json!(100_000)),
         (scheduler, "beta_start", json!(-0.1)),
-        (scheduler, "beta_schedule", json!("sigmoid")),
+        (scheduler, "beta_schedule", json!("laplace")),
         (scheduler, "trained_betas", json!([0.1, 0.2])),
         (scheduler, "clip_sample_range", json!(-1.0)),
         (scheduler, "clip_sample_range", json!(0.0)),
