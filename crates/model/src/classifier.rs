@@ -12,6 +12,28 @@ use sumi_networks::classifier::{Classifier as Network, ClassifierConfig};
 use sumi_nn::{Init, Pass, assign, parameters};
 use sumi_process::{NoiseLevel, Parameterisation};
 
+/// The class that `classifier/config.json` names.
+pub const CLASSIFIER_CLASS: &str = "SumiClassifier";
+
+/// Reads `classifier/config.json`.
+///
+/// # Errors
+/// A missing or broken file, a field that is unknown, a network that cannot be built.
+pub fn classifier_config(path: &Path) -> Result<ClassifierConfig, ModelError> {
+    let mut json: serde_json::Value = read_json(path)?;
+    if let Some(fields) = json.as_object_mut() {
+        fields.retain(|key, _| !key.starts_with('_'));
+    }
+    let config: ClassifierConfig =
+        serde_json::from_value(json).map_err(|error| invalid(path.into(), error))?;
+    config.check().map_err(|error| invalid(path.into(), error))?;
+    Ok(config)
+}
+
+fn invalid(path: PathBuf, error: impl ToString) -> ModelError {
+    ModelError::Config { path, message: error.to_string() }
+}
+
 /// A classifier, and how the pictures that it learned from were noised.
 #[derive(Debug)]
 pub struct Classifier {
@@ -36,17 +58,11 @@ impl Classifier {
     pub fn open(path: &Path, device: &Device) -> Result<Self, ModelError> {
         let folder = resolve_component(path, "classifier")?;
         let config_path = folder.join("classifier/config.json");
-        let mut json: serde_json::Value = read_json(&config_path)?;
-        if let Some(fields) = json.as_object_mut() {
-            fields.retain(|key, _| !key.starts_with('_'));
-        }
-        let invalid = |message: String| ModelError::Config { path: config_path.clone(), message };
-        let config: ClassifierConfig =
-            serde_json::from_value(json).map_err(|error| invalid(error.to_string()))?;
+        let config = classifier_config(&config_path)?;
         // A gradient with respect to the picture goes through the network, not into it.
         let device = device.clone().autodiff();
         let network = Network::new(&config, &mut Init::new(&device, 0))
-            .map_err(|error| invalid(error.to_string()))?;
+            .map_err(|error| invalid(config_path, error))?;
         let path = Self::weights_path(&folder);
         let network = assign(network, read_tensors(&path)?)
             .map_err(|source| ModelError::Weights { path, source })?;
@@ -149,7 +165,7 @@ impl Classifier {
         create_parts(folder, ["classifier", "scheduler"])?;
         let mut config = to_value(config);
         if let Some(fields) = config.as_object_mut() {
-            fields.insert("_class_name".into(), "SumiClassifier".into());
+            fields.insert("_class_name".into(), CLASSIFIER_CLASS.into());
         }
         write_json(&folder.join("classifier/config.json"), &config)?;
         write_json(&folder.join("scheduler/scheduler_config.json"), &to_value(scheduler))?;

@@ -15,7 +15,7 @@ mod plan;
 mod scheduler;
 
 pub use batch::{Batch, TorchNoise};
-pub use classifier::Classifier;
+pub use classifier::{CLASSIFIER_CLASS, Classifier, classifier_config};
 pub use denoiser::UNetDenoiser;
 pub use error::ModelError;
 pub use folder::{
