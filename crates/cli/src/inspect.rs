@@ -6,9 +6,13 @@ use crate::output::data;
 use serde_json::{Value, json};
 use std::path::Path;
 use sumi_formats::{TensorInfo, safetensors, torch};
-use sumi_model::{Card, SchedulerConfig, resolve, unet_config};
-use sumi_networks::unet::{UNet, UNetConfig};
+use sumi_model::{
+    CLASSIFIER_CLASS, Card, SchedulerConfig, classifier_config, resolve, unet_config,
+};
+use sumi_networks::classifier::Classifier;
+use sumi_networks::unet::{SampleSize, UNet, UNetConfigError};
 use sumi_nn::{Init, parameter_shapes};
+use sumi_process::Process;
 
 pub fn run(args: &InspectArgs) -> Result<(), CliError> {
     let found = inspect(&args.path)?;
@@ -26,11 +30,11 @@ fn inspect(path: &Path) -> Result<Value, CliError> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     match extension {
         "json" => {
-            let config = unet_config(path)?;
+            let name = if is_classifier(path) { "classifier" } else { "unet" };
             Ok(json!({
                 "kind": "component config",
                 "path": path,
-                "components": {"unet": component(&config)?},
+                "components": {name: network(path)?},
             }))
         }
         "safetensors" => {
@@ -56,24 +60,21 @@ fn inspect(path: &Path) -> Result<Value, CliError> {
 
 fn folder(path: &Path) -> Result<Value, CliError> {
     let folder = resolve(path)?;
-    let config = unet_config(&folder.join("unet/config.json"))?;
-    let mut unet = component(&config)?;
-    for name in ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"] {
-        let weights = folder.join("unet").join(name);
+    let name = sumi_model::component(&folder).unwrap_or("unet");
+    let mut network = network(&folder.join(name).join("config.json"))?;
+    for file_name in ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"] {
+        let weights = folder.join(name).join(file_name);
         if weights.is_file() {
             let file = inspect(&weights)?;
-            check_weights(&weights, &unet["parameters"], &file["parameters"])?;
-            unet["weights"] = json!({
-                "file": name, "bytes": file["bytes"], "dtypes": file["dtypes"],
+            check_weights(&weights, &network["parameters"], &file["parameters"])?;
+            network["weights"] = json!({
+                "file": file_name, "bytes": file["bytes"], "dtypes": file["dtypes"],
             });
             break;
         }
     }
-    let mut found = json!({
-        "kind": "model folder",
-        "path": folder,
-        "components": {"unet": unet},
-    });
+    let kind = if name == "classifier" { "classifier folder" } else { "model folder" };
+    let mut found = json!({"kind": kind, "path": folder, "components": {name: network}});
     let read = |name: &str| -> Result<Option<Value>, CliError> {
         let path = folder.join(name);
         match std::fs::read(&path) {
@@ -93,6 +94,7 @@ fn folder(path: &Path) -> Result<Value, CliError> {
             "steps": card.step,
             "sumi_version": card.sumi_version,
             "class_names": card.class_names,
+            "null_class": card.null_class,
             "config": card.config,
         });
     }
@@ -113,34 +115,65 @@ fn check_weights(path: &Path, expected: &Value, found: &Value) -> Result<(), Cli
 fn process(scheduler: Value) -> Result<Value, CliError> {
     let config: SchedulerConfig = serde_json::from_value(scheduler)
         .map_err(|error| CliError::Failed(format!("scheduler_config.json: {error}")))?;
-    Ok(json!({
+    let mut found = json!({
         "scheduler": config.class_name,
-        "timesteps": config.num_train_timesteps,
-        "beta_schedule": config.beta_schedule,
-        "beta_start": config.beta_start,
-        "beta_end": config.beta_end,
         "prediction": format!("{:?}", config.prediction_type).to_lowercase(),
-    }))
+    });
+    match config.process() {
+        // A table, or what cannot be read as one.
+        Ok(Process::Discrete(_)) | Err(_) => {
+            found["timesteps"] = config.num_train_timesteps.into();
+            found["beta_schedule"] = config.beta_schedule.into();
+            found["beta_start"] = config.beta_start.into();
+            found["beta_end"] = config.beta_end.into();
+        }
+        Ok(_) => config.other.iter().for_each(|(key, value)| found[key] = value.clone()),
+    }
+    Ok(found)
 }
 
-/// Counts from the config alone: no weight is made.
-fn component(config: &UNetConfig) -> Result<Value, CliError> {
-    let unet = UNet::new(config, &mut Init::new(&burn::tensor::Device::flex(), 0))
-        .map_err(|error| CliError::Failed(error.to_string()))?;
-    let shapes = parameter_shapes(&unet);
+/// Whether a config.json is a classifier's, by its class.
+fn is_classifier(path: &Path) -> bool {
+    let json = std::fs::read(path).ok().and_then(|b| serde_json::from_slice::<Value>(&b).ok());
+    json.is_some_and(|json| json["_class_name"] == CLASSIFIER_CLASS)
+}
+
+/// Counts from the config.json alone: no weight is made.
+fn network(path: &Path) -> Result<Value, CliError> {
+    let mut init = Init::new(&burn::tensor::Device::flex(), 0);
+    let failed = |error: UNetConfigError| CliError::Failed(error.to_string());
+    if is_classifier(path) {
+        let config = classifier_config(path)?;
+        let shapes = parameter_shapes(&Classifier::new(&config, &mut init).map_err(failed)?);
+        let (size, channels) = (Some(config.sample_size), &config.block_out_channels);
+        return Ok(component(CLASSIFIER_CLASS, size, channels, Some(config.num_classes), &shapes));
+    }
+    let config = unet_config(path)?;
+    let shapes = parameter_shapes(&UNet::new(&config, &mut init).map_err(failed)?);
+    let (size, channels) = (config.sample_size, &config.block_out_channels);
+    Ok(component("UNet2DModel", size, channels, config.num_class_embeds, &shapes))
+}
+
+fn component(
+    class: &str,
+    sample_size: Option<SampleSize>,
+    channels: &[usize],
+    classes: Option<usize>,
+    shapes: &[(String, Vec<usize>)],
+) -> Value {
     let parameters: usize = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-    Ok(json!({
-        "class": "UNet2DModel",
+    json!({
+        "class": class,
         "parameters": parameters,
         "bytes_f32": 4 * parameters,
-        "sample_size_px": config.sample_size,
-        "channels": config.block_out_channels,
-        "classes": config.num_class_embeds,
+        "sample_size_px": sample_size,
+        "channels": channels,
+        "classes": classes,
         "tensors": shapes
             .iter()
             .map(|(name, shape)| json!({"name": name, "shape": shape}))
             .collect::<Vec<_>>(),
-    }))
+    })
 }
 
 fn tensors(kind: &str, path: &Path, infos: &[TensorInfo], metadata: Value) -> Value {

@@ -126,6 +126,9 @@ const PREDICTIONS: [(&str, Prediction); 7] = [
     ("edm", Prediction::Edm),
 ];
 
+/// Says that "epsilon" means the noise where diffusers' class means something else by it.
+const LITERAL: &str = "sumi_literal_prediction";
+
 impl SchedulerConfig {
     /// The name under which diffusers knows a shape of beta; `None` for one that it does not know, which
     /// is written as a table.
@@ -141,19 +144,36 @@ impl SchedulerConfig {
         let process = self.process()?;
         // These classes have no field for it in diffusers, or call EDM's F "epsilon".
         let prediction = match (&process, self.prediction_type) {
+            (_, prediction) if self.flag(LITERAL) => prediction,
             (Process::Flow, Prediction::Epsilon) => Prediction::Velocity,
             (Process::Edm { .. }, Prediction::Epsilon) => Prediction::Edm,
             (_, prediction) => prediction,
         };
-        if let (Process::Discrete(schedule), Prediction::Epsilon | Prediction::Score) =
-            (&process, prediction)
-            && schedule.alpha_bar(schedule.timesteps() - 1) == 0.0
+        if matches!(prediction, Prediction::Epsilon | Prediction::Score)
+            && process.noisiest().alpha == 0.0
         {
-            return Err("prediction_type: expected \"v_prediction\" or \"sample\" where \
-                        rescale_betas_zero_snr leaves no signal, found \"epsilon\""
-                .into());
+            let why = match process {
+                Process::Discrete(_) => "rescale_betas_zero_snr leaves no signal",
+                _ => "a flow starts without signal",
+            };
+            return Err(format!(
+                "prediction_type: expected \"v_prediction\", \"flow_prediction\" or \"sample\" where \
+                 {why}, found \"{}\"",
+                prediction_names::name(prediction)
+            ));
         }
         Ok(Parameterisation { prediction, process })
+    }
+
+    /// The same with what the network predicts, which [`Self::parameterisation`] reads back.
+    pub fn with_prediction(mut self, prediction: Prediction) -> Self {
+        self.prediction_type = prediction;
+        let flow_or_edm =
+            self.class_name.starts_with("FlowMatch") || self.class_name.starts_with("EDM");
+        if flow_or_edm && prediction == Prediction::Epsilon {
+            self.other.insert(LITERAL.into(), true.into());
+        }
+        self
     }
 
     /// How noise is added.
@@ -330,8 +350,11 @@ pub(crate) mod prediction_names {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub fn serialize<S: Serializer>(value: &Prediction, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = PREDICTIONS.iter().find(|(_, p)| p == value).map_or("epsilon", |(name, _)| name);
-        serializer.serialize_str(name)
+        serializer.serialize_str(name(*value))
+    }
+
+    pub fn name(value: Prediction) -> &'static str {
+        PREDICTIONS.iter().find(|(_, p)| *p == value).map_or("epsilon", |(name, _)| name)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Prediction, D::Error> {

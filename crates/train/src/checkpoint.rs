@@ -6,20 +6,23 @@
 //!     trainer/weights.safetensors     the weights that are being trained
 //!     trainer/optimizer.safetensors   exp_avg.NAME and exp_avg_sq.NAME
 //!     trainer/state.json              step, loader position, log window
+//!     trainer/losses.safetensors      the last losses of each timestep, where times are drawn by them
 //! ```
 //!
 //! A checkpoint is written under a temporary name, synced and renamed, the run folder is synced,
 //! `latest` is replaced, and only then do older checkpoints go: whenever the process dies, the
 //! newest one that `latest` names is whole.
 
+use crate::task::Task;
+use crate::times::{LossHistory, TimeSampler};
 use crate::{AdamW, Ema, Moments, TrainError, Trainer};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use sumi_data::Position;
-use sumi_formats::{FormatError, TensorMap, atomic, safetensors};
-use sumi_model::{Model, ModelError, write_tensors};
+use sumi_formats::{FormatError, NamedTensor, TensorMap, atomic, safetensors};
+use sumi_model::{ModelError, write_tensors};
 use sumi_nn::{LoadError, NamedParameter, parameters, with_values};
 
 const PREFIX: &str = "checkpoint-";
@@ -50,8 +53,8 @@ pub struct State {
 ///
 /// # Errors
 /// A folder that cannot be written; the older checkpoints are then still there.
-pub fn save(
-    trainer: &Trainer,
+pub fn save<T: Task>(
+    trainer: &Trainer<T>,
     out: &Path,
     state: &State,
     keep: usize,
@@ -77,10 +80,14 @@ pub fn save(
     Ok(folder)
 }
 
-fn write_files(trainer: &Trainer, folder: &Path, state: &State) -> Result<(), TrainError> {
+fn write_files<T: Task>(
+    trainer: &Trainer<T>,
+    folder: &Path,
+    state: &State,
+) -> Result<(), TrainError> {
     create_folder(&folder.join("trainer"))?;
-    Model::write_configs(folder, &trainer.unet_config, &trainer.scheduler(), &trainer.card())?;
-    let raw = parameters(&trainer.unet);
+    trainer.task.write_configs(folder, &trainer.scheduler(), &trainer.card())?;
+    let raw = parameters(&trainer.network);
     let renamed = |prefix: &str, values: Vec<&Tensor<1>>| -> Vec<NamedParameter> {
         raw.iter()
             .zip(values)
@@ -93,7 +100,8 @@ fn write_files(trainer: &Trainer, folder: &Path, state: &State) -> Result<(), Tr
     };
     let averages = renamed("", trainer.ema.averages().iter().collect());
     check_finite(trainer.step, raw.iter().chain(&averages))?;
-    write_tensors(&Model::weights_path(folder), &averages, &[])?;
+    let weights = T::weights_path(folder);
+    write_tensors(&weights, &averages, &[])?;
     write_tensors(&folder.join("trainer/weights.safetensors"), &raw, &[])?;
     let moments = trainer.optimizer.moments();
     let mut optimizer = renamed("exp_avg.", moments.iter().map(|m| &m.exp_avg).collect());
@@ -102,10 +110,39 @@ fn write_files(trainer: &Trainer, folder: &Path, state: &State) -> Result<(), Tr
     // Strings and finite numbers only, which always serialise.
     let state = serde_json::to_vec_pretty(state).unwrap_or_default();
     atomic::write_bytes(&folder.join("trainer/state.json"), &state)?;
-    for part in ["unet", "scheduler", "trainer", ""] {
+    if let Some(history) = trainer.times.history() {
+        safetensors::write(&folder.join(LOSSES), &saved_losses(history))?;
+    }
+    for part in ["scheduler", "trainer", ""] {
         atomic::sync_folder(&folder.join(part))?;
     }
+    weights.parent().map_or(Ok(()), atomic::sync_folder)?;
     Ok(())
+}
+
+/// Where the losses by which times are drawn stand.
+const LOSSES: &str = "trainer/losses.safetensors";
+
+fn saved_losses(history: &LossHistory) -> TensorMap {
+    let (losses, counts) = history.saved();
+    let timesteps = counts.len();
+    let mut map = TensorMap::default();
+    let shape = [timesteps, losses.len() / timesteps.max(1)];
+    map.tensors.push(NamedTensor::from_f32("losses", &shape, losses));
+    map.tensors.push(NamedTensor::from_f32("counts", &[timesteps], &counts));
+    map
+}
+
+fn restored_losses(path: &Path, timesteps: usize) -> Result<LossHistory, TrainError> {
+    let mut tensors = by_name(safetensors::read(path)?)?;
+    let mut take = |name: &str| tensors.remove(name).map(|(_, values)| values).unwrap_or_default();
+    LossHistory::restore(timesteps, take("losses"), &take("counts")).ok_or_else(|| {
+        TrainError::Folder {
+            path: path.into(),
+            expected: format!("the losses of {timesteps} timesteps"),
+            found: "others".into(),
+        }
+    })
 }
 
 /// A checkpoint with a NaN in it would push out the good ones.
@@ -144,7 +181,7 @@ fn prune(out: &Path, latest: &str, keep: usize) -> Result<(), TrainError> {
 ///
 /// # Errors
 /// A checkpoint that is broken or belongs to another network.
-pub fn resume(trainer: &mut Trainer, out: &Path) -> Result<Option<State>, TrainError> {
+pub fn resume<T: Task>(trainer: &mut Trainer<T>, out: &Path) -> Result<Option<State>, TrainError> {
     let Some(folder) = sumi_model::newest_checkpoint(out) else {
         return Ok(None);
     };
@@ -162,7 +199,7 @@ pub fn resume(trainer: &mut Trainer, out: &Path) -> Result<Option<State>, TrainE
         });
     }
 
-    let layout = parameters(&trainer.unet);
+    let layout = parameters(&trainer.network);
     let device = trainer.device().clone().inner();
     let read = |path: PathBuf, prefixes: &[&str]| -> Result<Vec<Vec<Tensor<1>>>, TrainError> {
         let mut tensors = by_name(safetensors::read(&path)?)?;
@@ -175,7 +212,7 @@ pub fn resume(trainer: &mut Trainer, out: &Path) -> Result<Option<State>, TrainE
         };
         Ok(prefixes.iter().map(|prefix| take(prefix)).collect::<Result<Vec<_>, _>>()?)
     };
-    let averages = read(Model::weights_path(&folder), &[""])?.remove(0);
+    let averages = read(T::weights_path(&folder), &[""])?.remove(0);
     let weights = read(folder.join("trainer/weights.safetensors"), &[""])?.remove(0);
     let mut moments =
         read(folder.join("trainer/optimizer.safetensors"), &["exp_avg.", "exp_avg_sq."])?;
@@ -187,12 +224,17 @@ pub fn resume(trainer: &mut Trainer, out: &Path) -> Result<Option<State>, TrainE
         .map(|(exp_avg, exp_avg_sq)| Moments { exp_avg, exp_avg_sq })
         .collect();
 
-    trainer.unet = with_values(trainer.unet.clone(), weights);
+    trainer.network = with_values(trainer.network.clone(), weights);
     trainer.optimizer = AdamW::from_moments(trainer.config.train.adamw, moments);
     trainer.ema = {
         let train = &trainer.config.train;
         Ema::new(train.ema_decay, train.ema_warmup, averages)
     };
+    if let (TimeSampler::LossSecondMoment(history), Some(timesteps)) =
+        (&mut trainer.times, trainer.config.process.kind.timesteps())
+    {
+        *history = restored_losses(&folder.join(LOSSES), timesteps)?;
+    }
     trainer.loader.seek(state.position)?;
     trainer.step = state.step;
     Ok(Some(state))

@@ -1,14 +1,20 @@
 //! What a run is told: `CONFIG.toml`.
 
+mod network;
+mod objective;
+mod process;
+
+pub use network::NetworkConfig;
+pub use objective::{Loss, ObjectiveConfig, Times};
+pub use process::{ProcessConfig, ProcessKind};
+
 use crate::settings::{apply, explain};
 use crate::{AdamWConfig, TrainError};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use sumi_data::{DataConfig, Pictures};
-use sumi_model::{SchedulerConfig, VarianceType};
-use sumi_networks::unet::{BlockType, SampleSize, UNetConfig};
-use sumi_process::{BetaSchedule, Prediction, ReverseVariance};
-use sumi_sampler::{Sampler, SamplerKind, Spacing};
+use sumi_data::DataConfig;
+use sumi_model::SchedulerConfig;
+use sumi_sampler::{Sampler, SamplerKind};
 
 /// A whole run: where the pictures come from, how noise is added, the network, the training, and
 /// the samples drawn along the way.
@@ -20,6 +26,9 @@ pub struct RunConfig {
     /// How noise is added and what is predicted.
     #[serde(default)]
     pub process: ProcessConfig,
+    /// What is minimised, and at which noise levels.
+    #[serde(default)]
+    pub objective: ObjectiveConfig,
     /// The network.
     pub network: NetworkConfig,
     /// The training.
@@ -27,74 +36,6 @@ pub struct RunConfig {
     /// Samples along the way.
     #[serde(default)]
     pub sample: SampleConfig,
-}
-
-/// How noise is added and what is predicted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ProcessConfig {
-    /// `T`.
-    pub timesteps: usize,
-    /// The shape of `beta`.
-    pub schedule: BetaSchedule,
-    /// The first `beta`.
-    pub beta_start: f64,
-    /// The last `beta`.
-    pub beta_end: f64,
-    /// What the network predicts.
-    pub prediction: Prediction,
-    /// The variance that ancestral sampling adds.
-    pub variance: ReverseVariance,
-    /// Whether sampling clamps its estimate of the picture to the range of pixels.
-    pub clip_sample: bool,
-}
-
-impl Default for ProcessConfig {
-    fn default() -> Self {
-        Self {
-            timesteps: 1000,
-            schedule: BetaSchedule::Linear,
-            beta_start: 1e-4,
-            beta_end: 0.02,
-            prediction: Prediction::Epsilon,
-            variance: ReverseVariance::FixedLarge,
-            clip_sample: true,
-        }
-    }
-}
-
-/// The network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum NetworkConfig {
-    /// A U-Net over pixels.
-    Unet {
-        /// Channels of each level, from fine to coarse.
-        channels: Vec<usize>,
-        /// Residual blocks a level.
-        blocks: usize,
-        /// Which levels have attention, from fine to coarse; the middle always has it.
-        attention: Vec<bool>,
-        /// Channels of one attention head; one head over all where nothing is said.
-        head_dim: Option<usize>,
-        /// Groups of the normalisations.
-        #[serde(default = "default_groups")]
-        norm_groups: usize,
-        /// Probability that dropout drops an element.
-        #[serde(default)]
-        dropout: f64,
-        /// Whether the network is told the class, where the data has classes.
-        #[serde(default = "yes")]
-        class_conditional: bool,
-    },
-}
-
-fn default_groups() -> usize {
-    32
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// How the learning rate moves after its warm-up.
@@ -138,6 +79,9 @@ pub struct TrainConfig {
     /// Whether the network is recomputed block by block for the gradient, instead of kept whole:
     /// less memory, more time, and the same bits.
     pub checkpoint_blocks: bool,
+    /// Probability that the network is told no class, so that it learns to do without one
+    /// (Ho and Salimans, Classifier-Free Diffusion Guidance, Algorithm 1).
+    pub condition_dropout: f64,
     /// Decides the first weights, the order of the data and all noise.
     pub seed: u64,
     /// Steps between two records of the log.
@@ -162,6 +106,7 @@ impl Default for TrainConfig {
             ema_decay: 0.9999,
             ema_warmup: true,
             checkpoint_blocks: false,
+            condition_dropout: 0.0,
             seed: 0,
             log_every: 10,
             checkpoint_every: 1000,
@@ -267,89 +212,9 @@ impl RunConfig {
         }
     }
 
-    /// The network's configuration for pictures like these.
-    ///
-    /// # Errors
-    /// A network that cannot be built, or that does not fit the pictures.
-    pub fn unet(&self, pictures: &Pictures) -> Result<UNetConfig, TrainError> {
-        let NetworkConfig::Unet {
-            channels,
-            blocks,
-            attention,
-            head_dim,
-            norm_groups,
-            dropout,
-            class_conditional,
-        } = &self.network;
-        if attention.len() != channels.len() {
-            return Err(TrainError::Config(format!(
-                "network.attention: expected {} values, one for each of network.channels, found {}",
-                channels.len(),
-                attention.len()
-            )));
-        }
-        let block = |&attended: &bool, plain, with| if attended { with } else { plain };
-        let down = |a| block(a, BlockType::DownBlock2D, BlockType::AttnDownBlock2D);
-        let up = |a| block(a, BlockType::UpBlock2D, BlockType::AttnUpBlock2D);
-        let classes = pictures.class_names.len();
-        let config = UNetConfig {
-            sample_size: Some(match (pictures.height_px, pictures.width_px) {
-                (h, w) if h == w => SampleSize::Square(h),
-                (h, w) => SampleSize::Rectangle([h, w]),
-            }),
-            in_channels: pictures.channels,
-            out_channels: pictures.channels,
-            // DDPM's own conventions, in which its checkpoints are published.
-            flip_sin_to_cos: false,
-            freq_shift: 1.0,
-            downsample_padding: 0,
-            norm_eps: 1e-6,
-            down_block_types: attention.iter().map(down).collect(),
-            up_block_types: attention.iter().rev().map(up).collect(),
-            block_out_channels: channels.clone(),
-            layers_per_block: *blocks,
-            attention_head_dim: *head_dim,
-            norm_num_groups: *norm_groups,
-            dropout: *dropout,
-            num_class_embeds: (*class_conditional && classes > 1).then_some(classes),
-            ..UNetConfig::default()
-        };
-        config.check().map_err(|error| TrainError::Config(format!("network: {error}")))?;
-        let multiple = config.size_multiple_px();
-        if !pictures.height_px.is_multiple_of(multiple)
-            || !pictures.width_px.is_multiple_of(multiple)
-        {
-            return Err(TrainError::Config(format!(
-                "network.channels: {} levels need pictures whose sides are multiples of {multiple} \
-                 px, found {} x {} px; use fewer levels or set data.image_size_px",
-                channels.len(),
-                pictures.height_px,
-                pictures.width_px
-            )));
-        }
-        Ok(config)
-    }
-
     /// The process as a diffusers scheduler.
     pub fn scheduler(&self) -> SchedulerConfig {
-        let process = &self.process;
-        SchedulerConfig {
-            num_train_timesteps: process.timesteps,
-            beta_start: process.beta_start,
-            beta_end: process.beta_end,
-            beta_schedule: SchedulerConfig::beta_schedule_name(process.schedule)
-                .unwrap_or("linear")
-                .into(),
-            variance_type: match process.variance {
-                ReverseVariance::FixedSmall => VarianceType::FixedSmall,
-                ReverseVariance::FixedLarge => VarianceType::FixedLarge,
-                ReverseVariance::LearnedRange => VarianceType::LearnedRange,
-            },
-            clip_sample: Some(process.clip_sample),
-            timestep_spacing: Some(Spacing::Leading),
-            prediction_type: process.prediction,
-            ..SchedulerConfig::default()
-        }
+        self.process.scheduler()
     }
 
     fn checked(self, name: &str) -> Result<Self, TrainError> {
@@ -360,7 +225,7 @@ impl RunConfig {
             ("train.log_every", train.log_every),
             ("train.checkpoint_every", train.checkpoint_every),
             ("train.keep_checkpoints", train.keep_checkpoints as u64),
-            ("process.timesteps", self.process.timesteps as u64),
+            ("process.timesteps", self.process.kind.timesteps().unwrap_or(1) as u64),
             ("sample.count", self.sample.count as u64),
         ];
         for (key, found) in at_least_one {
@@ -379,6 +244,7 @@ impl RunConfig {
             ("train.final_learning_rate", train.final_learning_rate, 0.0, 1.0),
             ("train.gradient_clip", train.gradient_clip, 0.0, f64::MAX),
             ("train.ema_decay", train.ema_decay, 0.0, 1.0),
+            ("train.condition_dropout", train.condition_dropout, 0.0, 0.999_999),
             ("train.adamw.beta1", train.adamw.beta1, 0.0, 0.999_999),
             ("train.adamw.beta2", train.adamw.beta2, 0.0, 0.999_999),
             ("train.adamw.eps", train.adamw.eps, f64::from(f32::MIN_POSITIVE), 1.0),
@@ -391,16 +257,43 @@ impl RunConfig {
                 )));
             }
         }
-        if self.sample.every > 0 && !(1..=self.process.timesteps).contains(&self.sample.steps) {
-            return Err(TrainError::Config(format!(
-                "{name}: sample.steps: expected from 1 to process.timesteps = {}, found {}",
-                self.process.timesteps, self.sample.steps
+        let invalid = |message: String| TrainError::Config(format!("{name}: {message}"));
+        let parameterisation = self.scheduler().parameterisation();
+        let parameterisation =
+            parameterisation.map_err(|message| invalid(format!("process.{message}")))?;
+        if let Some(message) = self.objective_conflict().or_else(|| self.task_conflict()) {
+            return Err(invalid(message));
+        }
+        let (sample, path) = (&self.sample, parameterisation.process.path());
+        let (most, key) = match self.process.kind.timesteps() {
+            Some(timesteps) => (timesteps, "process.timesteps = "),
+            None => (1 << 20, ""),
+        };
+        if sample.every > 0 && !(1..=most).contains(&sample.steps) {
+            return Err(invalid(format!(
+                "sample.steps: expected from 1 to {key}{most}, found {}",
+                sample.steps
             )));
         }
-        self.scheduler()
-            .parameterisation()
-            .map_err(|message| TrainError::Config(format!("{name}: process.{message}")))?;
+        if sample.every > 0 && !sample.sampler.serves.contains(&path) {
+            return Err(invalid(format!(
+                "sample.sampler: expected one that serves process.kind (ddim serves all), found \
+                 \"{}\"",
+                sample.sampler.name
+            )));
+        }
         Ok(self)
+    }
+
+    /// What only a network that draws pictures can be told.
+    fn task_conflict(&self) -> Option<String> {
+        let classifies = matches!(self.network, NetworkConfig::Classifier { .. });
+        let refused = [
+            ("condition_dropout", self.train.condition_dropout > 0.0),
+            ("checkpoint_blocks", self.train.checkpoint_blocks),
+        ];
+        let (key, _) = refused.into_iter().find(|(_, set)| classifies && *set)?;
+        Some(format!("train.{key} belongs to network.kind = \"unet\", found \"classifier\""))
     }
 }
 

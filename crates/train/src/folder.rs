@@ -97,6 +97,7 @@ fn different(before: &RunConfig, now: &RunConfig) -> Option<&'static str> {
     let parts = [
         ("[data]", before.data != now.data),
         ("[process]", before.process != now.process),
+        ("[objective]", before.objective != now.objective),
         ("[network]", before.network != now.network),
         ("train.steps, which shapes its learning rate,", curve),
         ("train.seed", was.seed != is.seed),

@@ -4,22 +4,29 @@
 //! average; [`Trainer::step`] is one step, top to bottom on one screen; [`run`] is the loop around
 //! it, with its log, its samples and its [`checkpoint`]s.
 
+mod batch;
+mod bound;
 pub mod checkpoint;
 mod config;
 mod error;
 mod folder;
 mod log;
+mod objective;
 mod optimizer;
 mod run;
 mod settings;
+mod task;
+mod times;
 mod trainer;
 
 pub use config::{
-    LearningRate, NetworkConfig, ProcessConfig, RunConfig, SampleConfig, TrainConfig,
+    LearningRate, Loss, NetworkConfig, ObjectiveConfig, ProcessConfig, ProcessKind, RunConfig,
+    SampleConfig, Times, TrainConfig,
 };
 pub use error::TrainError;
 pub use log::Record;
 pub use optimizer::{AdamW, AdamWConfig, Ema, Moments};
 pub use run::{Event, Outcome, RunOptions, Start, run};
 pub use sumi_nn::flat_gradients;
+pub use task::{Classifying, Denoising, Task};
 pub use trainer::{StepReport, Trainer};

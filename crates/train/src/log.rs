@@ -21,6 +21,9 @@ pub struct Record {
     pub gradient_norm: f64,
     /// The learning rate at this step.
     pub learning_rate: f64,
+    /// The share of this step's batch whose class was told rightly, where a classifier is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Pictures trained on a second, since the record before.
     pub images_per_sec: f64,
     /// Time spent training since the first step, over all resumptions.
@@ -71,7 +74,8 @@ impl Log {
             ("train/learning_rate", record.learning_rate),
             ("train/images_per_sec", record.images_per_sec),
         ];
-        for (tag, value) in scalars {
+        let accuracy = record.accuracy.map(|accuracy| ("train/accuracy", accuracy));
+        for (tag, value) in scalars.into_iter().chain(accuracy) {
             self.events.scalar(record.step, now_secs(), tag, value as f32)?;
         }
         Ok(self.events.flush()?)

@@ -3,7 +3,8 @@
 use crate::checkpoint::{self, State};
 use crate::folder::RunFolder;
 use crate::log::Log;
-use crate::{Record, RunConfig, StepReport, TrainError, Trainer};
+use crate::task::{Classifying, Denoising, Task};
+use crate::{NetworkConfig, Record, RunConfig, StepReport, TrainError, Trainer};
 use burn::tensor::Device;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,24 @@ pub fn run(
     options: &RunOptions,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
-    let mut trainer = Trainer::new(config.clone(), pictures, device)?;
+    match config.network {
+        NetworkConfig::Unet { .. } => {
+            run_task::<Denoising>(config, pictures, device, options, observe)
+        }
+        NetworkConfig::Classifier { .. } => {
+            run_task::<Classifying>(config, pictures, device, options, observe)
+        }
+    }
+}
+
+fn run_task<T: Task>(
+    config: &RunConfig,
+    pictures: &Pictures,
+    device: &Device,
+    options: &RunOptions,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Outcome, TrainError> {
+    let mut trainer = Trainer::<T>::for_task(config.clone(), pictures, device)?;
     let folder = RunFolder::open(config, options)?;
     let state = checkpoint::resume(&mut trainer, options.out)?.unwrap_or_default();
     folder.write_config(config)?;
@@ -122,8 +140,8 @@ pub fn run(
 }
 
 /// Writes a checkpoint, the log first, so that no checkpoint is ahead of its log.
-fn save(
-    trainer: &Trainer,
+fn save<T: Task>(
+    trainer: &Trainer<T>,
     clock: &Clock,
     out: &Path,
     log: &mut Log,
@@ -141,14 +159,18 @@ fn save(
     checkpoint::save(trainer, out, &state, keep)
 }
 
-/// Draws a sheet of samples with the averaged weights; `None` where the run is to stop first.
-fn draw_samples(
-    trainer: &Trainer,
+/// Draws a sheet of samples with the averaged weights; `None` where the network draws nothing, or
+/// the run is to stop first.
+fn draw_samples<T: Task>(
+    trainer: &Trainer<T>,
     options: &RunOptions,
     log: &mut Log,
 ) -> Result<Option<PathBuf>, TrainError> {
     let sample = &trainer.config.sample;
-    let model = trainer.averaged_model();
+    let network = trainer.averaged_network();
+    let Some(model) = trainer.task.model(network, trainer.scheduler(), trainer.card()) else {
+        return Ok(None);
+    };
     let choice = SamplerChoice {
         kind: Some(sample.sampler),
         steps: Some(sample.steps),
@@ -228,6 +250,7 @@ impl Clock {
             loss,
             gradient_norm: report.gradient_norm,
             learning_rate: report.learning_rate,
+            accuracy: report.accuracy,
             images_per_sec: images / secs.max(1e-9),
             train_secs: self.train_secs(),
         }

@@ -36,8 +36,9 @@ pub(crate) fn explain(error: &toml::de::Error, text: Option<&str>, name: &str) -
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
     // In a section that is a choice, the error's own place is the section.
+    let names_key = message.starts_with("unknown field") || message.starts_with('`');
     let own_line = |text: &str| {
-        let key = quoted.first().filter(|_| message.starts_with("unknown field"))?;
+        let key = quoted.first().filter(|_| names_key)?;
         let at = |line: &str| line.split('=').next().is_some_and(|k| k.trim() == *key);
         text.lines().position(at).map(|line| line + 1)
     };

@@ -1,27 +1,31 @@
 //! One training step.
 
+use crate::batch::{Batch, Noising};
+use crate::task::{Denoising, Found, Task, parameterisation};
+use crate::times::TimeSampler;
 use crate::{AdamW, Ema, RunConfig, TrainError};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use sumi_data::{Loader, Pictures, Position};
 use sumi_model::{Card, Model, SchedulerConfig};
 use sumi_networks::unet::{UNet, UNetConfig};
-use sumi_nn::{Init, Pass, flat_gradients, parameters, with_values};
-use sumi_process::{Parameterisation, Process};
-use sumi_random::{NormalSource, Philox};
+use sumi_nn::{Init, Pass, parameters, with_values};
+use sumi_process::Parameterisation;
+use sumi_random::Philox;
 
 /// What a step draws random numbers for. Each purpose has a stream of its own at every step, so
 /// that a run goes on exactly from its step number alone.
 #[derive(Clone, Copy)]
-enum Purpose {
+pub(crate) enum Purpose {
     Timesteps = 1,
     Noise = 2,
     Flips = 3,
     Dropout = 4,
+    Conditions = 5,
 }
 
 /// The stream that the first weights' initialisation counts from lies below every purpose's.
-fn stream(seed: u64, purpose: Purpose, step: u64) -> Philox {
+pub(crate) fn stream(seed: u64, purpose: Purpose, step: u64) -> Philox {
     Philox::new(seed, ((purpose as u64) << 56) | step)
 }
 
@@ -30,30 +34,33 @@ fn stream(seed: u64, purpose: Purpose, step: u64) -> Philox {
 pub struct StepReport {
     /// Which, counted from 1.
     pub step: u64,
-    /// The mean squared error of the prediction.
+    /// The loss that is minimised, such as the mean squared error of the prediction.
     pub loss: f64,
     /// The norm of all gradients, before clipping.
     pub gradient_norm: f64,
     /// The learning rate it went by.
     pub learning_rate: f64,
+    /// The share of the batch whose class was told rightly, where a classifier is trained.
+    pub accuracy: Option<f64>,
 }
 
-/// A network in training.
-pub struct Trainer<'a> {
+/// A network in training for a task.
+pub struct Trainer<'a, T: Task = Denoising> {
     pub(crate) config: RunConfig,
-    pub(crate) unet_config: UNetConfig,
+    pub(crate) task: T,
     pub(crate) pictures: &'a Pictures,
     pub(crate) loader: Loader,
-    pub(crate) unet: UNet,
+    pub(crate) network: T::Network,
     pub(crate) optimizer: AdamW,
     pub(crate) ema: Ema,
+    pub(crate) times: TimeSampler,
     pub(crate) step: u64,
     parameterisation: Parameterisation,
     device: Device,
 }
 
 impl<'a> Trainer<'a> {
-    /// A fresh network for `pictures`, on `device`.
+    /// A fresh U-Net for `pictures`, on `device`.
     ///
     /// # Errors
     /// A configuration that does not fit the pictures.
@@ -62,11 +69,7 @@ impl<'a> Trainer<'a> {
         pictures: &'a Pictures,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        let unet_config = config.unet(pictures)?;
-        let mut init = Init::new(&device.clone().autodiff(), config.train.seed);
-        let unet = UNet::new(&unet_config, &mut init)
-            .map_err(|error| TrainError::Config(format!("network: {error}")))?;
-        Self::with_unet(config, (unet_config, unet), pictures)
+        Self::for_task(config, pictures, device)
     }
 
     /// Goes on with a network that there is already, whatever `config.network` says; it lives on a
@@ -80,18 +83,55 @@ impl<'a> Trainer<'a> {
         pictures: &'a Pictures,
     ) -> Result<Self, TrainError> {
         let device = unet.device();
-        let values: Vec<_> = parameters(&unet).into_iter().map(|p| p.values).collect();
-        let parameterisation = config.scheduler().parameterisation().map_err(TrainError::Config)?;
+        let task = Denoising::of(&config, unet_config, pictures)?;
+        Self::with_network(config, (task, unet), pictures, device)
+    }
+
+    /// The model with the averaged weights, for sampling, outside any gradient graph.
+    pub fn averaged_model(&self) -> Model {
+        Model {
+            unet: self.averaged_network(),
+            unet_config: self.task.unet_config.clone(),
+            scheduler: self.scheduler(),
+            card: Some(self.card()),
+        }
+    }
+}
+
+impl<'a, T: Task> Trainer<'a, T> {
+    /// A fresh network for `pictures`, on `device`.
+    ///
+    /// # Errors
+    /// Another task's configuration, or one that does not fit the pictures.
+    pub fn for_task(
+        config: RunConfig,
+        pictures: &'a Pictures,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let task = T::new(&config, pictures)?;
+        let device = device.clone().autodiff();
+        let network = task.network(&mut Init::new(&device, config.train.seed))?;
+        Self::with_network(config, (task, network), pictures, device)
+    }
+
+    fn with_network(
+        config: RunConfig,
+        (task, network): (T, T::Network),
+        pictures: &'a Pictures,
+        device: Device,
+    ) -> Result<Self, TrainError> {
+        let values: Vec<_> = parameters(&network).into_iter().map(|p| p.values).collect();
         Ok(Self {
             optimizer: AdamW::new(config.train.adamw, &values),
             ema: Ema::new(config.train.ema_decay, config.train.ema_warmup, values),
             loader: Loader::new(pictures.len(), config.train.seed)?,
+            times: TimeSampler::new(&config),
             step: 0,
+            parameterisation: parameterisation(&config)?,
             config,
-            unet_config,
+            task,
             pictures,
-            unet,
-            parameterisation,
+            network,
             device,
         })
     }
@@ -108,11 +148,11 @@ impl<'a> Trainer<'a> {
 
     /// How many parameters the network has.
     pub fn parameter_count(&self) -> usize {
-        self.unet.num_params()
+        self.network.num_params()
     }
 
-    /// One step of DDPM's training (Algorithm 1): noise a batch to random timesteps, predict,
-    /// and follow the gradient of the mean squared error.
+    /// One step of training (DDPM, Algorithm 1): noise a batch to random times, and follow the gradient
+    /// of the loss.
     ///
     /// # Errors
     /// A loss or a gradient that is not finite; the weights are then as before.
@@ -121,7 +161,9 @@ impl<'a> Trainer<'a> {
 
         // Predict, and differentiate the error.
         let batch = self.noised_batch(step);
-        let (loss, gradients) = self.loss_and_gradients(step, batch);
+        let pass = Pass::Training(stream(self.config.train.seed, Purpose::Dropout, step));
+        let Found { loss, gradients, losses, accuracy } =
+            self.task.loss_and_gradients(&self.network, &batch, pass);
         if !loss.is_finite() {
             return Err(TrainError::NotFinite { step, what: "loss".into() });
         }
@@ -131,24 +173,20 @@ impl<'a> Trainer<'a> {
         let learning_rate = self.config.learning_rate(step);
         let clip = self.config.train.gradient_clip;
         let scale = if clip > 0.0 { (clip / (gradient_norm + 1e-6)).min(1.0) } else { 1.0 };
-        let unet = self.take_unet()?;
-        self.unet = self.optimizer.step(unet, gradients, (step, learning_rate, scale));
+        let network = self.take_network()?;
+        self.network = self.optimizer.step(network, gradients, (step, learning_rate, scale));
 
-        // Average.
-        let values = parameters(&self.unet).into_iter().map(|p| p.values).collect();
+        // Average, and remember where the loss was large.
+        let values = parameters(&self.network).into_iter().map(|p| p.values).collect();
         self.ema.update(step, values);
+        self.times.learn(&batch.draws, &losses.unwrap_or_default());
         self.step = step;
-        Ok(StepReport { step, loss, gradient_norm, learning_rate })
+        Ok(StepReport { step, loss, gradient_norm, learning_rate, accuracy })
     }
 
-    /// The model with the averaged weights, for sampling, outside any gradient graph.
-    pub fn averaged_model(&self) -> Model {
-        Model {
-            unet: with_values(self.unet.valid(), self.ema.averages().to_vec()),
-            unet_config: self.unet_config.clone(),
-            scheduler: self.scheduler(),
-            card: Some(self.card()),
-        }
+    /// The network with the averaged weights, outside any gradient graph.
+    pub(crate) fn averaged_network(&self) -> T::Network {
+        with_values(self.network.valid(), self.ema.averages().to_vec())
     }
 
     pub(crate) fn scheduler(&self) -> SchedulerConfig {
@@ -160,6 +198,7 @@ impl<'a> Trainer<'a> {
             sumi_version: env!("CARGO_PKG_VERSION").into(),
             step: self.step,
             class_names: self.pictures.class_names.clone(),
+            null_class: self.config.null_class(self.pictures),
             // Numbers, strings and lists only, which always serialise.
             config: serde_json::to_value(&self.config).unwrap_or_default(),
         }
@@ -169,27 +208,29 @@ impl<'a> Trainer<'a> {
         &self.device
     }
 
-    /// The network, with nobody else holding its values, so that they can change in place. What
-    /// stays behind draws no weights and takes no memory.
-    fn take_unet(&mut self) -> Result<UNet, TrainError> {
-        let blank = UNet::new(&self.unet_config, &mut Init::new(&self.device, 0));
-        let blank = blank.map_err(|error| TrainError::Config(format!("network: {error}")))?;
-        Ok(std::mem::replace(&mut self.unet, blank))
+    /// The next pictures, noised.
+    fn noised_batch(&mut self, step: u64) -> Batch {
+        let train = &self.config.train;
+        let indices = self.loader.next_batch(train.batch_size);
+        let null_class = self.config.null_class(self.pictures);
+        let noising = Noising {
+            pictures: self.pictures,
+            parameterisation: &self.parameterisation,
+            times: &self.times,
+            flip: self.config.data.flip,
+            null_class: null_class.map(|null| (null, train.condition_dropout)),
+            keeps_pictures: self.task.needs_pictures(),
+            seed: train.seed,
+            device: &self.device,
+        };
+        noising.batch(step, &indices)
     }
 
-    /// The mean squared error of the prediction, and its gradient.
-    fn loss_and_gradients(&self, step: u64, batch: Batch) -> (f64, Vec<Option<Tensor<1>>>) {
-        let Batch { x_t, target, timesteps, classes } = batch;
-        let classes = self.unet_config.num_class_embeds.map(|_| classes.as_slice());
-        let mut pass = Pass::Training(stream(self.config.train.seed, Purpose::Dropout, step));
-        let loss_of = |output: Tensor<4>| (output - target).square().mean();
-        let (loss, gradients) = if self.config.train.checkpoint_blocks {
-            self.unet.checkpointed_gradients(x_t, &timesteps, classes, pass, loss_of)
-        } else {
-            let loss = loss_of(self.unet.forward(x_t, &timesteps, classes, &mut pass));
-            (loss.clone().inner(), flat_gradients(&self.unet, loss.backward()))
-        };
-        (f64::from(loss.into_scalar::<f32>()), gradients)
+    /// The network, with nobody else holding its values, so that they can change in place. What
+    /// stays behind draws no weights and takes no memory.
+    fn take_network(&mut self) -> Result<T::Network, TrainError> {
+        let blank = self.task.network(&mut Init::new(&self.device, 0))?;
+        Ok(std::mem::replace(&mut self.network, blank))
     }
 
     /// The norm of all gradients; says whose gradient it is that is not finite.
@@ -205,7 +246,7 @@ impl<'a> Trainer<'a> {
             return Ok(norm);
         }
         let broken = squares.iter().position(|s| !s.is_finite()).unwrap_or(0);
-        let named = sumi_nn::parameter_shapes(&self.unet)
+        let named = sumi_nn::parameter_shapes(&self.network)
             .into_iter()
             .zip(gradients)
             .filter(|(_, gradient)| gradient.is_some())
@@ -213,74 +254,4 @@ impl<'a> Trainer<'a> {
             .map_or_else(|| "?".to_string(), |((name, _), _)| name);
         Err(TrainError::NotFinite { step, what: format!("gradient of \"{named}\"") })
     }
-
-    /// The next pictures, noised: everything that is random about a step but dropout.
-    fn noised_batch(&mut self, step: u64) -> Batch {
-        let seed = self.config.train.seed;
-        let indices = self.loader.next_batch(self.config.train.batch_size);
-        let Pictures { channels: c, height_px: h, width_px: w, .. } = *self.pictures;
-        let each = c * h * w;
-        let mut times = stream(seed, Purpose::Timesteps, step);
-        let mut flips = stream(seed, Purpose::Flips, step);
-        let mut eps = vec![0.0; indices.len() * each];
-        stream(seed, Purpose::Noise, step).fill_normal(&mut eps);
-
-        let flip = self.config.data.flip;
-        let mut x_t = Vec::with_capacity(eps.len());
-        let mut target = Vec::with_capacity(eps.len());
-        let mut timesteps = Vec::with_capacity(indices.len());
-        let mut classes = Vec::with_capacity(indices.len());
-        for (&index, eps) in indices.iter().zip(eps.chunks(each)) {
-            let x0 = model_range(self.pictures, index, flip && flips.bernoulli(0.5));
-            let time = self.draw_time(&mut times);
-            let level = self.parameterisation.process.level(time);
-            let scale = self.parameterisation.input_scale(level);
-            let (alpha, sigma) = ((scale * level.alpha) as f32, (scale * level.sigma) as f32);
-            x_t.extend(x0.iter().zip(eps).map(|(x0, eps)| alpha * x0 + sigma * eps));
-            let of = self.parameterisation.target(level);
-            let (of_x0, of_eps) = (of.first as f32, of.second as f32);
-            target.extend(x0.iter().zip(eps).map(|(x0, eps)| of_x0 * x0 + of_eps * eps));
-            timesteps.push(self.parameterisation.network_time(level) as f32);
-            classes.push(self.pictures.labels[index]);
-        }
-        let upload = |values: Vec<f32>| {
-            Tensor::from_data(TensorData::new(values, [indices.len(), c, h, w]), &self.device)
-        };
-        Batch { x_t: upload(x_t), target: upload(target), timesteps, classes }
-    }
-
-    /// A time of the process, evenly: a whole timestep of a table.
-    fn draw_time(&self, times: &mut Philox) -> f64 {
-        match &self.parameterisation.process {
-            Process::Discrete(schedule) => f64::from(times.below(schedule.timesteps() as u32)),
-            process => {
-                let (earliest, latest) = process.times();
-                earliest + (latest - earliest) * times.uniform_f64()
-            }
-        }
-    }
-}
-
-/// A picture in the model's range, `[C, H, W]`, mirrored left to right where `flip` says so.
-fn model_range(pictures: &Pictures, index: usize, flip: bool) -> Vec<f32> {
-    let Pictures { channels, height_px, width_px, .. } = *pictures;
-    let values: Vec<f32> = pictures.scaled(index).collect();
-    let mut chw = Vec::with_capacity(values.len());
-    for channel in 0..channels {
-        for y in 0..height_px {
-            for x in 0..width_px {
-                let x = if flip { width_px - 1 - x } else { x };
-                chw.push(values[(y * width_px + x) * channels + channel]);
-            }
-        }
-    }
-    chw
-}
-
-/// One batch, noised.
-struct Batch {
-    x_t: Tensor<4>,
-    target: Tensor<4>,
-    timesteps: Vec<f32>,
-    classes: Vec<u32>,
 }

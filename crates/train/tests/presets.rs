@@ -6,7 +6,7 @@ use sumi_data::Pictures;
 use sumi_networks::unet::UNet;
 use sumi_nn::{Init, parameter_shapes};
 use sumi_process::{Prediction, ReverseVariance};
-use sumi_train::{LearningRate, NetworkConfig, RunConfig};
+use sumi_train::{LearningRate, NetworkConfig, ProcessKind, RunConfig};
 
 fn presets() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../presets")
@@ -93,7 +93,10 @@ fn the_papers_settings_are_complete() {
     {
         let RunConfig { data, process, network, train, .. } = preset(name);
         assert!(data.flip && data.held_out_fraction == 0.0, "{name}");
-        assert_eq!((process.timesteps, process.beta_start, process.beta_end), (1000, 1e-4, 0.02));
+        let ProcessKind::Discrete { timesteps, beta_start, beta_end, .. } = process.kind else {
+            panic!("{name}: {process:?}")
+        };
+        assert_eq!((timesteps, beta_start, beta_end), (1000, 1e-4, 0.02));
         assert_eq!(process.prediction, Prediction::Epsilon);
         assert_eq!(process.variance, ReverseVariance::FixedLarge);
         let NetworkConfig::Unet {
@@ -103,7 +106,10 @@ fn the_papers_settings_are_complete() {
             class_conditional,
             head_dim,
             ..
-        } = network;
+        } = network
+        else {
+            panic!("{name}: {network:?}")
+        };
         assert_eq!((found, norm_groups, blocks), (dropout, 32, 2), "{name}");
         assert_eq!((class_conditional, head_dim), (false, None), "{name}");
         assert_eq!((train.learning_rate, train.batch_size), (learning_rate, batch_size));

@@ -104,6 +104,35 @@ fn stopping_and_going_on_changes_nothing() {
     assert_eq!(found.1, expected.1);
 }
 
+/// What times are drawn by is part of a checkpoint, also before it is used and in a run that drops
+/// its classes and learns its variance.
+#[test]
+fn times_drawn_by_their_losses_go_on_exactly() {
+    let config = config(&[
+        "objective.times=loss-second-moment",
+        "objective.loss=hybrid",
+        "process.timesteps=16",
+        "process.variance=learned_range",
+        "train.condition_dropout=0.2",
+    ]);
+    let straight = tempfile::tempdir().unwrap();
+    go(&config, straight.path(), false, u64::MAX).unwrap();
+    let losses = straight.path().join("checkpoint-0000200/trainer/losses.safetensors");
+    let map = safetensors::read(&losses).unwrap();
+    let counts = map.tensors.iter().find(|t| t.name == "counts").unwrap().to_f32().unwrap();
+    assert_eq!(counts, [10.0; 16], "the history is not full, so nothing was drawn by it");
+
+    let stopped = tempfile::tempdir().unwrap();
+    go(&config, stopped.path(), false, 11).unwrap();
+    go(&config, stopped.path(), true, 80).unwrap();
+    go(&config, stopped.path(), true, u64::MAX).unwrap();
+    let (expected, found) = (traces(straight.path()), traces(stopped.path()));
+    assert!(found.0 == expected.0, "the tensors differ");
+    assert_eq!(found.1, expected.1);
+    let again = stopped.path().join("checkpoint-0000200/trainer/losses.safetensors");
+    assert!(std::fs::read(losses).unwrap() == std::fs::read(again).unwrap());
+}
+
 #[test]
 fn dying_without_a_word_changes_nothing() {
     let config = config(&["train.keep_checkpoints=9"]);
