@@ -1,7 +1,7 @@
 //! The one contract between samplers and networks.
 
 use crate::{SamplerError, State};
-use sumi_process::NoiseLevel;
+use sumi_process::{Linear, NoiseLevel, Parameterisation};
 
 /// What a denoiser says about `x_t`.
 #[derive(Clone, Debug)]
@@ -21,6 +21,18 @@ impl<S: State> Denoised<S> {
     pub fn from_x0(x_t: &S, level: NoiseLevel, x0: S) -> Self {
         let eps = x_t.combine(1.0 / level.sigma, &x0, -level.alpha / level.sigma);
         Self { x0, eps, variance: None }
+    }
+
+    /// From what a network puts out, by what that means.
+    pub fn from_output(
+        x_t: &S,
+        level: NoiseLevel,
+        output: &S,
+        parameterisation: &Parameterisation,
+    ) -> Self {
+        let of = |Linear { first, second }| x_t.combine(first, output, second);
+        let (x0, eps) = (parameterisation.x0(level), parameterisation.eps(level));
+        Self { x0: of(x0), eps: of(eps), variance: None }
     }
 }
 
