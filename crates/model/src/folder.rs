@@ -13,8 +13,11 @@ use sumi_nn::{Init, NamedParameter, assign, parameters};
 pub(crate) const DIFFUSERS_VERSION: &str = "0.42.0";
 /// Far past what a network over pixels is trained on.
 const MAX_SIDE_PX: usize = 4096;
-const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+pub(crate) const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const WEIGHTS_BIN: &str = "diffusion_pytorch_model.bin";
+
+/// Shape and values by name.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// `sumi.json`: what diffusers has no place for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +29,10 @@ pub struct Card {
     pub step: u64,
     /// The name of each class, in order.
     pub class_names: Vec<String>,
+    /// The class that stands for none, where the network learned to do without (classifier-free
+    /// guidance): as many as there are classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub null_class: Option<u32>,
     /// The configuration of the run, as resolved.
     pub config: serde_json::Value,
 }
@@ -49,20 +56,19 @@ impl Model {
     /// # Errors
     /// A missing or broken file, a configuration that cannot be served, weights that do not fit.
     pub fn open(path: &Path, device: &Device) -> Result<Self, ModelError> {
-        let folder = resolve(path)?;
+        let folder = resolve_component(path, "unet")?;
         let unet_config = unet_config(&folder.join("unet/config.json"))?;
-        let scheduler_path = folder.join("scheduler/scheduler_config.json");
-        let scheduler: SchedulerConfig = read_json(&scheduler_path)?;
-        scheduler
-            .check()
-            .map_err(|message| ModelError::Config { path: scheduler_path, message })?;
-        let card_path = folder.join("sumi.json");
-        let card = match card_path.is_file() {
-            true => Some(read_json(&card_path)?),
-            false => None,
-        };
+        let scheduler = read_scheduler(&folder)?;
+        let card = read_card(&folder)?;
         let unet = open_unet(&folder.join("unet"), &unet_config, device)?;
         Ok(Self { unet, unet_config, scheduler, card })
+    }
+
+    /// How many classes it draws, without the one that stands for none; `None` for a model without
+    /// classes.
+    pub fn classes(&self) -> Option<usize> {
+        let null = self.card.as_ref().is_some_and(|card| card.null_class.is_some());
+        self.unet.classes().map(|rows| rows - usize::from(null))
     }
 
     /// Channels, height and width of its pictures.
@@ -106,14 +112,7 @@ impl Model {
         scheduler: &SchedulerConfig,
         card: &Card,
     ) -> Result<(), ModelError> {
-        for part in ["unet", "scheduler"] {
-            let path = folder.join(part);
-            std::fs::create_dir_all(&path).map_err(|source| sumi_formats::FormatError::Io {
-                path,
-                action: "create the folder",
-                source,
-            })?;
-        }
+        create_parts(folder, ["unet", "scheduler"])?;
         let index = serde_json::json!({
             "_class_name": "DDPMPipeline",
             "_diffusers_version": DIFFUSERS_VERSION,
@@ -147,6 +146,29 @@ impl Model {
     }
 }
 
+/// The folder inside a model folder that its network stands in; `None` where that is no model
+/// folder.
+pub fn component(folder: &Path) -> Option<&'static str> {
+    let holds = |name: &&str| folder.join(name).join("config.json").is_file();
+    ["unet", "classifier"].into_iter().find(holds)
+}
+
+/// The folder that a path means, whose network is a `wanted`.
+pub(crate) fn resolve_component(path: &Path, wanted: &str) -> Result<PathBuf, ModelError> {
+    let folder = resolve(path)?;
+    match component(&folder) {
+        Some(found) if found != wanted => Err(ModelError::Folder {
+            path: folder,
+            expected: format!("a network in {wanted}/"),
+            found: match found {
+                "classifier" => "one in classifier/, which guides a model and draws nothing".into(),
+                other => format!("one in {other}/, which is no classifier"),
+            },
+        }),
+        _ => Ok(folder),
+    }
+}
+
 /// The checkpoint of a run folder with the most steps. A checkpoint gets its name only when it is
 /// whole, so the newest one is sound even where a run died before it could say so in `latest`.
 pub fn newest_checkpoint(run: &Path) -> Option<PathBuf> {
@@ -155,7 +177,7 @@ pub fn newest_checkpoint(run: &Path) -> Option<PathBuf> {
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let step: u64 = name.strip_prefix("checkpoint-")?.parse().ok()?;
-            entry.path().join("unet/config.json").is_file().then(|| (step, entry.path()))
+            component(&entry.path()).map(|_| (step, entry.path()))
         })
         .max()?;
     Some(newest.1)
@@ -166,8 +188,7 @@ pub fn newest_checkpoint(run: &Path) -> Option<PathBuf> {
 /// # Errors
 /// Nothing there, or something that is no model.
 pub fn resolve(path: &Path) -> Result<PathBuf, ModelError> {
-    let is_model = |folder: &Path| folder.join("unet/config.json").is_file();
-    if is_model(path) {
+    if component(path).is_some() {
         return Ok(path.to_path_buf());
     }
     if let Some(checkpoint) = newest_checkpoint(path) {
@@ -216,6 +237,30 @@ pub fn unet_config(path: &Path) -> Result<UNetConfig, ModelError> {
     Ok(config)
 }
 
+pub(crate) fn create_parts(folder: &Path, parts: [&str; 2]) -> Result<(), ModelError> {
+    for part in parts {
+        let path = folder.join(part);
+        std::fs::create_dir_all(&path).map_err(|source| sumi_formats::FormatError::Io {
+            path,
+            action: "create the folder",
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+pub(crate) fn read_scheduler(folder: &Path) -> Result<SchedulerConfig, ModelError> {
+    let path = folder.join("scheduler/scheduler_config.json");
+    let scheduler: SchedulerConfig = read_json(&path)?;
+    scheduler.check().map_err(|message| ModelError::Config { path, message })?;
+    Ok(scheduler)
+}
+
+pub(crate) fn read_card(folder: &Path) -> Result<Option<Card>, ModelError> {
+    let path = folder.join("sumi.json");
+    path.is_file().then(|| read_json(&path)).transpose()
+}
+
 fn open_unet(folder: &Path, config: &UNetConfig, device: &Device) -> Result<UNet, ModelError> {
     match (folder.join(WEIGHTS), folder.join(WEIGHTS_BIN)) {
         (path, _) if path.is_file() => read_unet(&path, config, device),
@@ -228,11 +273,11 @@ fn open_unet(folder: &Path, config: &UNetConfig, device: &Device) -> Result<UNet
     }
 }
 
-/// The network of a configuration with the weights of a safetensors or torch file.
+/// The tensors of a safetensors or torch file, under their present names.
 ///
 /// # Errors
-/// A missing or broken file, weights that do not fit, a network that cannot be built.
-pub fn read_unet(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNet, ModelError> {
+/// A missing or broken file, a number that is not finite.
+pub(crate) fn read_tensors(path: &Path) -> Result<Tensors, ModelError> {
     let map = match path.extension().is_some_and(|ending| ending == "safetensors") {
         true => safetensors::read(path)?,
         false => torch::read(path)?,
@@ -250,6 +295,16 @@ pub fn read_unet(path: &Path, config: &UNetConfig, device: &Device) -> Result<UN
         }
         tensors.insert(keys::present_name(&tensor.name), (tensor.shape, values));
     }
+    Ok(tensors)
+}
+
+/// The network of a configuration with the weights of a safetensors or torch file.
+///
+/// # Errors
+/// A missing or broken file, weights that do not fit, a network that cannot be built.
+pub fn read_unet(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNet, ModelError> {
+    let tensors = read_tensors(path)?;
+    let path = path.to_path_buf();
     let config_error = |error: sumi_networks::unet::UNetConfigError| ModelError::Config {
         path: path.with_file_name("config.json"),
         message: error.to_string(),
@@ -279,16 +334,16 @@ pub fn write_tensors(
     Ok(safetensors::write(path, &map)?)
 }
 
-fn to_value<T: Serialize>(value: &T) -> serde_json::Value {
+pub(crate) fn to_value<T: Serialize>(value: &T) -> serde_json::Value {
     // These types hold numbers, strings and lists only, which always serialise.
     serde_json::to_value(value).unwrap_or_default()
 }
 
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> {
+pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> {
     Ok(atomic::write_bytes(path, format!("{value:#}\n").as_bytes())?)
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     let bytes = std::fs::read(path).map_err(|source| sumi_formats::FormatError::Io {
         path: path.to_path_buf(),
         action: "open the file",

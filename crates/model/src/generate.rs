@@ -72,7 +72,7 @@ impl<'a> Generator<'a> {
             }
         }
         if let Classes::One(class) = request.classes {
-            match model.unet.classes() {
+            match model.classes() {
                 None => {
                     let expected = "nothing (the model has no classes)";
                     return Err(ModelError::request("class", expected, class));
@@ -158,7 +158,7 @@ impl<'a> Generator<'a> {
     }
 
     fn classes_of(&self, first: usize, n: usize) -> Vec<u32> {
-        let Some(known) = self.model.unet.classes() else { return Vec::new() };
+        let Some(known) = self.model.classes() else { return Vec::new() };
         (first..first + n)
             .map(|i| match self.request.classes {
                 Classes::All => (i % known) as u32,

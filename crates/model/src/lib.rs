@@ -5,6 +5,7 @@
 //! draws pictures by it, batch after batch.
 
 mod batch;
+mod classifier;
 mod denoiser;
 mod error;
 mod folder;
@@ -14,9 +15,12 @@ mod plan;
 mod scheduler;
 
 pub use batch::{Batch, TorchNoise};
+pub use classifier::Classifier;
 pub use denoiser::UNetDenoiser;
 pub use error::ModelError;
-pub use folder::{Card, Model, newest_checkpoint, read_unet, resolve, unet_config, write_tensors};
+pub use folder::{
+    Card, Model, component, newest_checkpoint, read_unet, resolve, unet_config, write_tensors,
+};
 pub use generate::{Classes, Generated, Generator, Request};
 pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};

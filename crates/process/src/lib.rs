@@ -12,6 +12,7 @@ mod posterior;
 mod prediction;
 mod process;
 mod schedule;
+mod weighting;
 
 pub use level::NoiseLevel;
 pub use path::Path;
@@ -19,3 +20,4 @@ pub use posterior::{Posterior, ReverseVariance};
 pub use prediction::{Linear, Parameterisation, Prediction, SIGMA_DATA};
 pub use process::Process;
 pub use schedule::{BetaSchedule, Schedule, ScheduleError};
+pub use weighting::Weighting;

@@ -160,6 +160,7 @@ impl<'a> Trainer<'a> {
             sumi_version: env!("CARGO_PKG_VERSION").into(),
             step: self.step,
             class_names: self.pictures.class_names.clone(),
+            null_class: None,
             // Numbers, strings and lists only, which always serialise.
             config: serde_json::to_value(&self.config).unwrap_or_default(),
         }

@@ -42,7 +42,7 @@ pub struct UpBlock {
 
 impl DownBlock {
     /// Every one of them leaves its result to the level's way up.
-    pub(super) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
+    pub(crate) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
         residuals(&self.resnets, &self.attentions)
             .chain(self.downsamplers.iter().map(Layer::Downsample))
             .map(|layer| Stage { layer, takes_skip: false, leaves_skip: true })
@@ -51,7 +51,7 @@ impl DownBlock {
 
 impl MidBlock {
     /// Without skip connections.
-    pub(super) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
+    pub(crate) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
         residuals(&self.resnets, &self.attentions).map(|layer| Stage {
             layer,
             takes_skip: false,
@@ -62,7 +62,7 @@ impl MidBlock {
 
 impl UpBlock {
     /// Every residual block takes what was left last.
-    pub(super) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
+    pub(crate) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
         let upsamplers = self.upsamplers.iter().map(Layer::Upsample);
         residuals(&self.resnets, &self.attentions)
             .map(|layer| Stage { layer, takes_skip: true, leaves_skip: false })
@@ -107,7 +107,7 @@ impl Level<'_> {
     }
 }
 
-pub(super) fn down_blocks(config: &UNetConfig, time_dim: usize, init: &mut Init) -> Vec<DownBlock> {
+pub(crate) fn down_blocks(config: &UNetConfig, time_dim: usize, init: &mut Init) -> Vec<DownBlock> {
     let channels = &config.block_out_channels;
     let level = Level { config, time_dim, output_scale: 1.0 };
     let mut inputs = channels[0];
@@ -132,7 +132,7 @@ pub(super) fn down_blocks(config: &UNetConfig, time_dim: usize, init: &mut Init)
     blocks
 }
 
-pub(super) fn mid_block(config: &UNetConfig, time_dim: usize, init: &mut Init) -> MidBlock {
+pub(crate) fn mid_block(config: &UNetConfig, time_dim: usize, init: &mut Init) -> MidBlock {
     let channels = config.block_out_channels[config.block_out_channels.len() - 1];
     let level = Level { config, time_dim, output_scale: config.mid_block_scale_factor };
     let groups = config.attn_norm_num_groups.unwrap_or(config.norm_num_groups);

@@ -1,6 +1,6 @@
 //! The U-Net over pixels (`UNet2DModel` in diffusers).
 
-mod blocks;
+pub(crate) mod blocks;
 mod checkpoint;
 mod config;
 mod stage;

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use sumi_nn::{Downsample, Pass, ResnetBlock, SelfAttention, Upsample};
 
 /// What lies between two feature maps.
-pub(super) struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     pub(super) layer: Layer<'a>,
     /// Whether it takes in the feature map that was left last.
     pub(super) takes_skip: bool,
@@ -33,7 +33,7 @@ impl Stage<'_> {
     /// # Shapes
     /// `x` `[N, H, W, C]`, `skip` `[N, H, W, C']`, `time` `[N, time_dim]`, result
     /// `[N, H', W', C'']`.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &self,
         x: Tensor<4>,
         skip: Option<Tensor<4>>,
