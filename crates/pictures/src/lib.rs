@@ -7,6 +7,7 @@
 mod error;
 mod film;
 mod grid;
+mod heat;
 mod picture;
 pub mod plot;
 pub mod report;
@@ -15,5 +16,5 @@ mod text;
 
 pub use error::PictureError;
 pub use film::gif;
-pub use grid::{GridOptions, grid, sheet_layout, side_by_side};
+pub use grid::{GridOptions, grid, sheet_layout, side_by_side, stacked};
 pub use picture::Picture;

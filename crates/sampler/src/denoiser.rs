@@ -48,6 +48,12 @@ pub trait Denoiser<S> {
     fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError>;
 }
 
+impl<S, D: Denoiser<S> + ?Sized> Denoiser<S> for Box<D> {
+    fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError> {
+        (**self).denoise(x_t, level)
+    }
+}
+
 /// How the estimate of `x_0` is held in range.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Limit {

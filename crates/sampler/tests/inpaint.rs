@@ -20,6 +20,10 @@ fn second_redrawn() -> Region<Vec<f64>> {
     Region::new(vec![1.0, -7.0], vec![0.0, 1.0])
 }
 
+fn stream(seed: u64) -> OneStream {
+    OneStream(TorchCpu::new(seed))
+}
+
 fn start(region: &Region<Vec<f64>>, noise: &mut OneStream, grid: &Grid) -> Vec<f64> {
     let eps = normals(&mut noise.0, 2);
     region.begin(&eps, &eps, grid.intervals[0].from)
@@ -34,9 +38,10 @@ fn every_sampler_keeps_what_is_known_and_fits_the_rest_to_it() {
     for sampler in Sampler::all() {
         let mut fitting = 0;
         for seed in 0..16 {
-            let mut noise = OneStream(TorchCpu::new(seed));
+            let mut noise = stream(seed);
             let x = start(&region, &mut noise, &grid);
-            let mut known = Inpaint { inner: Exact(data.clone()), region: &region };
+            let mut known =
+                Inpaint { inner: Exact(data.clone()), region: &region, noise: stream(seed) };
             let end = sample(sampler, x, &mut known, &grid, &mut noise, &mut ()).unwrap();
             assert!((end[0] - 1.0).abs() < 1e-12, "{sampler:?}: {end:?}");
             fitting += usize::from(end[1] > 0.0);
@@ -57,7 +62,7 @@ fn what_is_known_is_noised_to_every_level() {
     for sampler in
         [Sampler::Ddpm { variance }, Sampler::Ddim { eta: 0.0 }, Sampler::Ddim { eta: 1.0 }]
     {
-        let mut noise = OneStream(TorchCpu::new(11));
+        let mut noise = stream(11);
         let eps = normals(&mut noise.0, N);
         let x = region.begin(&eps, &eps, grid.intervals[0].from);
         let mut watch = |moment: Moment<'_, Vec<f64>>| {
@@ -76,7 +81,7 @@ fn what_is_known_is_noised_to_every_level() {
             ControlFlow::Continue(())
         };
         let inner = Exact(GaussianMixture::single(vec![0.0; N], 1.0));
-        let mut known = Inpaint { inner, region: &region };
+        let mut known = Inpaint { inner, region: &region, noise: stream(11) };
         sample(sampler, x, &mut known, &grid, &mut noise, &mut watch).unwrap();
     }
 }
@@ -86,9 +91,9 @@ fn misfit(sampler: Sampler, resampling: Option<Resampling>) -> f64 {
     let schedule = Schedule::new(BetaSchedule::Linear, 1000, 1e-4, 0.02).unwrap();
     let (region, grid) = (second_redrawn(), walk(&schedule, 25));
     let one = |seed| {
-        let mut noise = OneStream(TorchCpu::new(seed));
+        let mut noise = stream(seed);
         let x = start(&region, &mut noise, &grid);
-        let mut denoiser = Inpaint { inner: Exact(diagonal()), region: &region };
+        let mut denoiser = Inpaint { inner: Exact(diagonal()), region: &region, noise: stream(2) };
         let run =
             &mut Run { denoiser: &mut denoiser, grid: &grid, noise: &mut noise, observer: &mut () };
         let end = match resampling {
@@ -106,7 +111,7 @@ fn resampling_fits_better() {
     let variance = ReverseVariance::FixedSmall;
     for sampler in [Sampler::Ddpm { variance }, Sampler::Ddim { eta: 0.0 }] {
         let plain = misfit(sampler, None);
-        let resampled = misfit(sampler, Some(Resampling { rounds: 5, jump: 4 }));
+        let resampled = misfit(sampler, Some(Resampling { rounds: 10, jump: 4 }));
         assert!(resampled < 0.75 * plain, "{sampler:?}: {plain} without, {resampled} with");
     }
 }
@@ -123,17 +128,17 @@ fn resampling_once_is_no_resampling_and_the_observer_sees_every_step() {
             seen.push((moment.step, moment.level));
             ControlFlow::Continue(())
         };
-        let mut noise = OneStream(TorchCpu::new(2));
+        let mut noise = stream(2);
         let x = start(&region, &mut noise, &grid);
-        let mut denoiser = Inpaint { inner: Exact(diagonal()), region: &region };
+        let mut denoiser = Inpaint { inner: Exact(diagonal()), region: &region, noise: stream(2) };
         let (noise, observer) = (&mut noise, &mut watch);
         let run = &mut Run { denoiser: &mut denoiser, grid: &grid, noise, observer };
         let end = resampling.sample(x, run, sampler).unwrap();
         (end, seen)
     };
-    let mut noise = OneStream(TorchCpu::new(2));
+    let mut noise = stream(2);
     let x = start(&region, &mut noise, &grid);
-    let mut denoiser = Inpaint { inner: Exact(diagonal()), region: &region };
+    let mut denoiser = Inpaint { inner: Exact(diagonal()), region: &region, noise: stream(2) };
     let plain = sample(sampler, x, &mut denoiser, &grid, &mut noise, &mut ()).unwrap();
     let (end, seen) = draw(1);
     assert_eq!(end, plain);

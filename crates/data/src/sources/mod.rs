@@ -4,6 +4,8 @@ mod cifar;
 mod folder;
 mod idx;
 
+pub use folder::read_picture;
+
 use crate::{DataConfig, DataError, Pictures, Result, SPLIT_SEED, Source, digits, split};
 
 /// Loads all the pictures that a config names.
