@@ -226,7 +226,7 @@ impl Reel {
     fn frames(&self) -> Result<Vec<Picture>, CliError> {
         let frame = |shot: &Shot| {
             let title = format!(
-                "t {:>4}   σ/α {:>8}   log-SNR {:>6.1}",
+                "t {:<4}  σ/α {:<7}  log-SNR {:<6.1}",
                 number(shot.time),
                 number(shot.level.ratio()),
                 shot.level.log_snr()
