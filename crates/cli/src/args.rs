@@ -3,6 +3,10 @@
 // These comments are the help text, where brackets are shapes and not links.
 #![allow(rustdoc::broken_intra_doc_links)]
 
+mod edit;
+
+pub use edit::{EditArgs, FilmArgs, GuidanceArgs, InterpolateArgs};
+
 use clap::builder::PossibleValue;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -27,6 +31,10 @@ pub enum Command {
     Train(TrainArgs),
     /// Draw pictures with a model
     Sample(SampleArgs),
+    /// Draw the way from one picture to another
+    Interpolate(InterpolateArgs),
+    /// Draw what happens along one way from noise to a picture
+    Film(FilmArgs),
     /// Print a noise schedule and its posteriors
     Schedule(ScheduleArgs),
     /// Say what a model, a config or a file of tensors holds
@@ -231,6 +239,10 @@ pub struct SampleArgs {
     /// Start from the tensor `noise` of this file
     #[arg(long, value_name = "F.safetensors")]
     pub noise: Option<PathBuf>,
+    #[command(flatten)]
+    pub guidance: GuidanceArgs,
+    #[command(flatten)]
+    pub edit: EditArgs,
     /// The weights of convolutions and linear layers; sums and pictures stay f32
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,
@@ -292,10 +304,22 @@ pub struct ScheduleArgs {
     /// The last beta; the published one of the shape where nothing is said
     #[arg(long, value_name = "B")]
     pub beta_end: Option<f64>,
+    /// Print the grid of this sampler on the schedule instead
+    #[arg(long, value_name = "NAME", value_parser = SamplerParser)]
+    pub sampler: Option<SamplerKind>,
+    /// Its sampling steps; what is usual for it where nothing is said
+    #[arg(long, value_name = "S", requires = "sampler")]
+    pub sampling_steps: Option<usize>,
+    /// How the noise levels of its steps are placed
+    #[arg(long, value_enum, value_name = "KIND", requires = "sampler")]
+    pub grid_kind: Option<GridName>,
+    /// The exponent of karras and polyexponential grids
+    #[arg(long, value_name = "RHO", requires = "sampler")]
+    pub grid_rho: Option<f64>,
     /// Print all tables as JSON
     #[arg(long)]
     pub json: bool,
-    /// Draw alpha_bar, log-SNR and posterior variance
+    /// Draw alpha_bar, log-SNR and posterior variance, or the grid
     #[arg(long, value_name = "F.png")]
     pub plot: Option<PathBuf>,
 }

@@ -4,8 +4,11 @@ mod args;
 mod bench;
 mod demo;
 mod device;
+mod edit;
 mod error;
+mod film;
 mod inspect;
+mod interpolate;
 mod output;
 mod progress;
 mod sample;
@@ -46,6 +49,8 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Interpolate(args) => interpolate::run(&args),
+        Command::Film(args) => film::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),

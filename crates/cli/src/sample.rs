@@ -1,20 +1,22 @@
 //! `sumi sample`.
 
-use crate::args::{ClassArg, SampleArgs};
+use crate::args::{ClassArg, GuidanceArgs, SampleArgs};
 use crate::error::CliError;
 use crate::output::data;
 use crate::signals::Stop;
-use crate::{device, progress};
+use crate::{device, edit, progress};
+use burn::tensor::Device;
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use sumi_formats::{NamedTensor, TensorMap, npz, safetensors};
 use sumi_model::{
-    Batch, Classes, Generated, Generator, Model, ModelError, Plan, Request, SamplerChoice,
+    Batch, ByClassifier, Classes, Classifier, Generated, Generator, Guidance, Model, ModelError,
+    Plan, Request, SamplerChoice, Weak,
 };
 use sumi_pictures::{GridOptions, Picture, gif, grid, sheet_layout};
-use sumi_sampler::Moment;
+use sumi_sampler::{GuidanceInterval, Moment};
 
 /// How many pictures of a film, and how many samples in each.
 const FILM_FRAMES: usize = 60;
@@ -47,16 +49,20 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
         },
         noise,
     };
+    let guides = Guides::open(&args.guidance, &device)?;
+    let mut generator = guides.generator(&model, &plan, request)?;
+    if let Some(edit) = edit::read(&args.edit, [c, h, w], plan.grid.len())? {
+        generator = generator.edited(edit)?;
+    }
+    let steps = generator.steps();
     let outputs = Outputs::of(args);
     outputs.check()?;
     if let Some(folder) = &outputs.folder {
-        std::fs::create_dir_all(folder).map_err(|error| {
-            CliError::Failed(format!("{}: cannot create the folder: {error}", folder.display()))
-        })?;
+        create_folder(folder)?;
     }
     let started = Instant::now();
     let stop = Stop::listen()?;
-    let drawn = draw(&model, &plan, request, &outputs, &stop)?;
+    let drawn = draw_all(generator, &outputs, &stop)?;
     let secs = started.elapsed().as_secs_f64();
     let written = outputs.write(&drawn, &model)?;
     if args.json {
@@ -64,7 +70,7 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
             "{}",
             json!({
                 "count": drawn.count,
-                "steps": plan.grid.len(),
+                "steps": steps,
                 "seed": args.seed,
                 "secs": secs,
                 "samples_per_sec": drawn.count as f64 / secs,
@@ -77,6 +83,44 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// The models that guide another one.
+struct Guides<'a> {
+    args: &'a GuidanceArgs,
+    classifier: Option<Classifier>,
+    weaker: Option<Model>,
+}
+
+impl<'a> Guides<'a> {
+    fn open(args: &'a GuidanceArgs, device: &Device) -> Result<Self, CliError> {
+        let classifier = args.classifier.as_ref().map(|path| Classifier::open(path, device));
+        let weaker = args.autoguidance.as_ref().map(|path| Model::open(path, device));
+        Ok(Self { args, classifier: classifier.transpose()?, weaker: weaker.transpose()? })
+    }
+
+    fn generator<'g>(
+        &'g self,
+        model: &'g Model,
+        plan: &'g Plan,
+        request: Request,
+    ) -> Result<Generator<'g>, CliError> {
+        let generator = match &self.classifier {
+            Some(classifier) => {
+                let guide = ByClassifier { classifier, scale: self.args.classifier_scale };
+                Generator::by_classifier(model, plan, request, guide)?
+            }
+            None => Generator::new(model, plan, request)?,
+        };
+        let Some(scale) = self.args.guidance else { return Ok(generator) };
+        let interval = self.args.guidance_interval;
+        Ok(generator.guided(Guidance {
+            weak: self.weaker.as_ref().map_or(Weak::NoClass, Weak::Model),
+            scale,
+            rescale: self.args.guidance_rescale.unwrap_or(0.0),
+            interval: interval.map(|arg| GuidanceInterval { low: arg.low, high: arg.high }),
+        })?)
+    }
 }
 
 /// What to keep of every sample, and where it goes.
@@ -113,20 +157,7 @@ impl Outputs {
 
     /// Finds a file that could not be written before hours of sampling, not after.
     fn check(&self) -> Result<(), CliError> {
-        for path in [&self.grid, &self.gif, &self.npz, &self.tensors].into_iter().flatten() {
-            let folder = match path.parent() {
-                Some(parent) if parent != Path::new("") => parent,
-                _ => Path::new("."),
-            };
-            if !folder.is_dir() {
-                return Err(CliError::Failed(format!(
-                    "{}: expected a folder {} to write it to, found none",
-                    path.display(),
-                    folder.display()
-                )));
-            }
-        }
-        Ok(())
+        check_parents([&self.grid, &self.gif, &self.npz, &self.tensors])
     }
 
     /// Writes what was drawn and returns every path.
@@ -171,6 +202,31 @@ impl Outputs {
     }
 }
 
+/// Creates a folder for outputs.
+pub fn create_folder(folder: &Path) -> Result<(), CliError> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        CliError::Failed(format!("{}: cannot create the folder: {error}", folder.display()))
+    })
+}
+
+/// Whether there are folders to write these files to.
+pub fn check_parents<const N: usize>(paths: [&Option<PathBuf>; N]) -> Result<(), CliError> {
+    for path in paths.into_iter().flatten() {
+        let folder = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        if !folder.is_dir() {
+            return Err(CliError::Failed(format!(
+                "{}: expected a folder {} to write it to, found none",
+                path.display(),
+                folder.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// What was drawn, as far as an output needs it.
 #[derive(Default)]
 pub struct Drawn {
@@ -211,10 +267,22 @@ pub fn draw(
     outputs: &Outputs,
     stop: &Stop,
 ) -> Result<Drawn, CliError> {
-    let mut generator = Generator::new(model, plan, request)?;
+    draw_all(Generator::new(model, plan, request)?, outputs, stop)
+}
+
+/// The same, of a generator that was made otherwise.
+///
+/// # Errors
+/// As [`draw`].
+pub fn draw_all(
+    mut generator: Generator<'_>,
+    outputs: &Outputs,
+    stop: &Stop,
+) -> Result<Drawn, CliError> {
     let [c, h, w] = generator.dims();
-    let bar = progress::bar("sampling", generator.batches().saturating_mul(plan.grid.len()) as u64);
-    let every = plan.grid.len().div_ceil(FILM_FRAMES).max(1);
+    let steps = generator.steps();
+    let bar = progress::bar("sampling", generator.batches().saturating_mul(steps) as u64);
+    let every = steps.div_ceil(FILM_FRAMES).max(1);
     let mut drawn = Drawn::default();
     loop {
         let filming = outputs.gif.is_some() && drawn.count == 0;
@@ -245,8 +313,8 @@ pub fn draw(
             break;
         };
         if filming {
-            let n = (FILM_SAMPLES * c * h * w).min(batch.noise.len());
-            frames.insert(0, batch.noise[..n].to_vec());
+            let n = (FILM_SAMPLES * c * h * w).min(batch.start.len());
+            frames.insert(0, batch.start[..n].to_vec());
             drawn.film = film(&frames, &batch.classes, [c, h, w])?;
         }
         keep(&mut drawn, batch, outputs, [c, h, w])?;

@@ -1,5 +1,7 @@
 //! `sumi schedule`.
 
+mod sampling;
+
 use crate::args::{ScheduleArgs, ScheduleKind};
 use crate::error::CliError;
 use crate::output::data;
@@ -32,6 +34,9 @@ pub fn run(args: &ScheduleArgs) -> Result<(), CliError> {
     let beta_end = args.beta_end.unwrap_or(published.1);
     let schedule = Schedule::new(shape, args.steps, beta_start, beta_end)
         .map_err(|error| CliError::Usage(format!("--{}", error.to_string().replace('_', "-"))))?;
+    if let Some(kind) = args.sampler {
+        return sampling::run(args, kind, schedule);
+    }
     let tables = Tables::new(&schedule);
     if let Some(path) = &args.plot {
         tables.plot()?.write_png(path)?;

@@ -43,7 +43,9 @@ fn trained() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn help_is_as_committed() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["", "demo", "train", "sample", "schedule", "inspect", "bench"] {
+    for name in
+        ["", "demo", "train", "sample", "interpolate", "film", "schedule", "inspect", "bench"]
+    {
         let mut arguments: Vec<&str> = name.split_whitespace().collect();
         arguments.push("--help");
         let output = Command::new(env!("CARGO_BIN_EXE_sumi"))

@@ -3,7 +3,7 @@
 use crate::Batch;
 use sumi_networks::unet::UNet;
 use sumi_nn::Pass;
-use sumi_process::{Linear, NoiseLevel, Parameterisation};
+use sumi_process::{NoiseLevel, Parameterisation};
 use sumi_sampler::{Denoised, Denoiser, Grid, SamplerError, State};
 
 /// A U-Net that was trained on the levels of a process.
@@ -30,8 +30,7 @@ impl Denoiser<Batch> for UNetDenoiser<'_> {
         let variance = (output.dims()[1] == 2 * channels)
             .then(|| Batch((output.clone().narrow(1, channels, channels) + 1.0) * 0.5));
         let output = Batch(output.narrow(1, 0, channels));
-        let of = |Linear { first, second }| x_t.combine(first, &output, second);
-        let (x0, eps) = (self.parameterisation.x0(level), self.parameterisation.eps(level));
-        Ok(Denoised { x0: of(x0), eps: of(eps), variance })
+        let said = Denoised::from_output(x_t, level, &output, self.parameterisation);
+        Ok(Denoised { variance, ..said })
     }
 }

@@ -71,6 +71,12 @@ impl Model {
         self.unet.classes().map(|rows| rows - usize::from(null))
     }
 
+    /// The class that stands for none.
+    pub fn null_class(&self) -> Option<u32> {
+        let null = self.card.as_ref()?.null_class?;
+        ((null as usize) < self.unet.classes()?).then_some(null)
+    }
+
     /// Channels, height and width of its pictures.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! Drawing pictures, batch after batch.
 
-use crate::{Batch, Model, ModelError, Plan, TorchNoise, UNetDenoiser};
+use crate::guide::{self, Guides};
+use crate::{Batch, ByClassifier, Edit, Guidance, Model, ModelError, Plan, TorchNoise};
 use burn::tensor::{Tensor, TensorData};
-use sumi_sampler::{Clip, Observer, Run, State};
+use sumi_sampler::{Clip, Denoiser, Grid, Inpaint, Observer, Region, Run, State};
 
 /// Which class each sample is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -37,6 +38,8 @@ pub struct Generated {
     pub first: usize,
     /// The standard normals it started from, `[N, C, H, W]`.
     pub noise: Vec<f32>,
+    /// The states it started from: the same at the first level, with what an edit puts there.
+    pub start: Vec<f32>,
     /// In the model's range, not clamped to pixels, `[N, C, H, W]`.
     pub samples: Vec<f32>,
     /// The class of each; empty for a model without classes.
@@ -51,7 +54,11 @@ const MAX_BATCH: usize = 1 << 16;
 pub struct Generator<'a> {
     model: &'a Model,
     plan: &'a Plan,
+    grid: Grid,
+    classes: Option<usize>,
     request: Request,
+    edit: Option<Edit>,
+    guides: Guides<'a>,
     dims: [usize; 3],
     next: usize,
 }
@@ -63,6 +70,32 @@ impl<'a> Generator<'a> {
     /// No samples, no batch, a class that the model does not have, noise of another size, a model
     /// that does not say how large its pictures are.
     pub fn new(model: &'a Model, plan: &'a Plan, request: Request) -> Result<Self, ModelError> {
+        Self::of_classes(model, plan, request, model.classes())
+    }
+
+    /// The same, led to the classes by a classifier; the model need not know any.
+    ///
+    /// # Errors
+    /// As [`Generator::new`], a classifier of other pictures or classes.
+    pub fn by_classifier(
+        model: &'a Model,
+        plan: &'a Plan,
+        request: Request,
+        guide: ByClassifier<'a>,
+    ) -> Result<Self, ModelError> {
+        guide.check(model)?;
+        let classes = Some(guide.classifier.classes());
+        let mut generator = Self::of_classes(model, plan, request, classes)?;
+        generator.guides.classifier = Some(guide);
+        Ok(generator)
+    }
+
+    fn of_classes(
+        model: &'a Model,
+        plan: &'a Plan,
+        request: Request,
+        classes: Option<usize>,
+    ) -> Result<Self, ModelError> {
         let dims = model.picture_dims()?;
         for (field, found, most) in
             [("count", request.count, MAX_COUNT), ("batch", request.batch, MAX_BATCH)]
@@ -72,11 +105,12 @@ impl<'a> Generator<'a> {
             }
         }
         if let Classes::One(class) = request.classes {
-            match model.classes() {
+            match classes {
                 None => {
                     let expected = "nothing (the model has no classes)";
                     return Err(ModelError::request("class", expected, class));
                 }
+                Some(_) if model.null_class() == Some(class) => {}
                 Some(classes) if class as usize >= classes => {
                     let expected = format!("0 to {}, or all", classes - 1);
                     return Err(ModelError::request("class", expected, class));
@@ -92,7 +126,36 @@ impl<'a> Generator<'a> {
                 return Err(ModelError::request("noise", expected, noise.len()));
             }
         }
-        Ok(Self { model, plan, request, dims, next: 0 })
+        let (grid, guides) = (plan.grid.clone(), Guides::default());
+        Ok(Self { model, plan, grid, classes, request, edit: None, guides, dims, next: 0 })
+    }
+
+    /// Every sample starts from a picture.
+    ///
+    /// # Errors
+    /// A picture of another size, a strength out of range, resampling without a region.
+    pub fn edited(mut self, edit: Edit) -> Result<Self, ModelError> {
+        self.grid = edit.check(self.dims, &self.plan.grid)?;
+        self.edit = Some(edit);
+        Ok(self)
+    }
+
+    /// Goes further than the model, away from a weaker opinion.
+    ///
+    /// # Errors
+    /// A model without a class that means none, a weaker model of other pictures, a number out of
+    /// range.
+    pub fn guided(mut self, guidance: Guidance<'a>) -> Result<Self, ModelError> {
+        self.guides.away = Some((guidance, guide::check(self.model, &guidance)?));
+        Ok(self)
+    }
+
+    /// How many steps each batch takes.
+    pub fn steps(&self) -> usize {
+        match self.edit.as_ref().and_then(|edit| edit.resampling) {
+            Some(resampling) => resampling.steps(&self.grid),
+            None => self.grid.len(),
+        }
     }
 
     /// Channels, height and width of a sample.
@@ -121,20 +184,35 @@ impl<'a> Generator<'a> {
         self.next += n;
         let [c, h, w] = self.dims;
         let each = c * h * w;
-        let mut stream = TorchNoise::new(self.request.seed.wrapping_add(first as u64), n);
+        let mut stream = self.streams(first, n);
         let noise = match &self.request.noise {
             Some(given) => given[first * each..(first + n) * each].to_vec(),
             None => stream.normals(each),
         };
         let classes = self.classes_of(first, n);
-        let x = TensorData::new(noise.clone(), [n, c, h, w]);
-        let x = Batch(Tensor::from_data(x, &self.model.unet.device()));
-        let x = x.combine(self.plan.grid.start_std, &x, 0.0);
-        let samples = self.run(x, &classes, &mut stream, observer)?.to_vec();
+        let device = self.model.unet.device();
+        let eps = Batch(Tensor::from_data(TensorData::new(noise.clone(), [n, c, h, w]), &device));
+        let edit = self.edit.as_ref();
+        let region = edit.and_then(|edit| edit.region([n, c, h, w], &device));
+        let x = match edit {
+            Some(edit) => {
+                let init = edit.init(n, self.dims, &device);
+                edit.start(&eps, (&init, region.as_ref()), &self.grid)
+            }
+            None => eps.combine(self.grid.start_std, &eps, 0.0),
+        };
+        let start = x.to_vec();
+        let samples = self.run(x, &classes, &mut stream, (first, region.as_ref(), observer))?;
+        let samples = match &region {
+            // A grid that does not end clean leaves noise on what is known, too.
+            Some(region) => region.finish(&samples),
+            None => samples,
+        };
+        let samples = samples.to_vec();
         match samples.chunks(each).position(|sample| sample.iter().any(|x| !x.is_finite())) {
             Some(broken) => Err(ModelError::NotFinite { index: first + broken }),
             None if samples.len() < n * each => Err(ModelError::NotFinite { index: first }),
-            None => Ok(Some(Generated { first, noise, samples, classes })),
+            None => Ok(Some(Generated { first, noise, start, samples, classes })),
         }
     }
 
@@ -143,22 +221,38 @@ impl<'a> Generator<'a> {
         x: Batch,
         classes: &[u32],
         noise: &mut TorchNoise,
-        observer: &mut dyn Observer<Batch>,
+        (first, region, observer): (usize, Option<&Region<Batch>>, &mut dyn Observer<Batch>),
     ) -> Result<Batch, ModelError> {
-        let denoiser = UNetDenoiser {
-            unet: &self.model.unet,
-            parameterisation: &self.plan.parameterisation,
-            grid: Some(&self.plan.grid),
-            classes: (!classes.is_empty()).then_some(classes),
+        let grid = &self.grid;
+        if grid.is_empty() {
+            return Ok(x);
+        }
+        let inner = self.guides.denoiser(self.model, (self.plan, grid), classes);
+        let limited = Clip { inner, limit: self.plan.limit };
+        let mut denoiser: Box<dyn Denoiser<Batch> + '_> = match region {
+            Some(region) => {
+                // The sampler's own streams again, from their beginning: it spends their normals on
+                // what is redrawn, this on what is known.
+                let noise = self.streams(first, x.0.dims()[0]);
+                Box::new(Inpaint { inner: limited, region, noise })
+            }
+            None => Box::new(limited),
         };
-        let mut denoiser = Clip { inner: denoiser, limit: self.plan.limit };
-        let grid = &self.plan.grid;
-        let mut run = Run { denoiser: &mut denoiser, grid, noise, observer };
-        Ok(self.plan.sampler.sample(x, &mut run)?)
+        let mut run = Run { denoiser: &mut *denoiser, grid, noise, observer };
+        let (sampler, edit) = (self.plan.sampler, self.edit.as_ref());
+        Ok(match edit.and_then(|edit| edit.resampling) {
+            Some(resampling) => resampling.sample(x, &mut run, sampler)?,
+            None => sampler.sample(x, &mut run)?,
+        })
+    }
+
+    /// One stream a sample.
+    fn streams(&self, first: usize, n: usize) -> TorchNoise {
+        TorchNoise::new(self.request.seed.wrapping_add(first as u64), n)
     }
 
     fn classes_of(&self, first: usize, n: usize) -> Vec<u32> {
-        let Some(known) = self.model.classes() else { return Vec::new() };
+        let Some(known) = self.classes else { return Vec::new() };
         (first..first + n)
             .map(|i| match self.request.classes {
                 Classes::All => (i % known) as u32,

@@ -7,9 +7,12 @@
 mod batch;
 mod classifier;
 mod denoiser;
+mod edit;
 mod error;
 mod folder;
 mod generate;
+mod guide;
+mod interpolate;
 mod keys;
 mod plan;
 mod scheduler;
@@ -17,10 +20,13 @@ mod scheduler;
 pub use batch::{Batch, TorchNoise};
 pub use classifier::{CLASSIFIER_CLASS, Classifier, classifier_config};
 pub use denoiser::UNetDenoiser;
+pub use edit::Edit;
 pub use error::ModelError;
 pub use folder::{
     Card, Model, component, newest_checkpoint, read_unet, resolve, unet_config, write_tensors,
 };
 pub use generate::{Classes, Generated, Generator, Request};
+pub use guide::{ByClassifier, Guidance, Weak};
+pub use interpolate::{Ends, Interpolation};
 pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};

@@ -196,6 +196,24 @@ pub fn side_by_side(parts: &[(&str, Picture)]) -> Result<Picture, PictureError> 
     Ok(sheet)
 }
 
+/// Sets pictures of any size below each other on white paper, each at the left.
+///
+/// # Errors
+/// No parts, or a sheet too large to hold.
+pub fn stacked(parts: &[Picture]) -> Result<Picture, PictureError> {
+    let what = "a stack";
+    let width = parts.iter().map(|picture| picture.width_px).max();
+    let width = width.ok_or(PictureError::Empty { what })?;
+    let height = parts.iter().map(|picture| picture.height_px).sum();
+    let mut sheet = Picture::filled(height, width, most_channels(parts), PAPER)?;
+    let mut y = 0;
+    for picture in parts {
+        sheet.paste(picture, y, 0);
+        y += picture.height_px;
+    }
+    Ok(sheet)
+}
+
 /// Refuses pictures of more than one size.
 pub(crate) fn same_size(pictures: &[Picture]) -> Result<(), PictureError> {
     let size = |picture: &Picture| (picture.height_px, picture.width_px);
@@ -292,6 +310,14 @@ mod tests {
         let options = GridOptions { row_labels: vec!["a".into(); 3], ..GridOptions::default() };
         let message = options.draw(&[flat(1)]).unwrap_err().to_string();
         assert_eq!(message, "3 row labels for 1 of them: give one each, or none");
+    }
+
+    #[test]
+    fn parts_stand_below_each_other() {
+        let wide = Picture::new(1, 3, 1, vec![9; 3]).unwrap();
+        let sheet = stacked(&[flat(1), wide]).unwrap();
+        assert_eq!(sheet, Picture::new(2, 3, 1, vec![1, 1, 255, 9, 9, 9]).unwrap());
+        assert!(stacked(&[]).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod error;
 mod film;
 mod grid;
+mod heat;
 mod picture;
 mod plane;
 pub mod plot;
@@ -16,6 +17,6 @@ mod text;
 
 pub use error::PictureError;
 pub use film::gif;
-pub use grid::{GridOptions, grid, sheet_layout, side_by_side};
+pub use grid::{GridOptions, grid, sheet_layout, side_by_side, stacked};
 pub use picture::Picture;
 pub use plane::Plane;

@@ -1,7 +1,7 @@
 //! The one contract between samplers and networks.
 
 use crate::{SamplerError, State};
-use sumi_process::NoiseLevel;
+use sumi_process::{Linear, NoiseLevel, Parameterisation};
 
 /// What a denoiser says about `x_t`.
 #[derive(Clone, Debug)]
@@ -22,6 +22,18 @@ impl<S: State> Denoised<S> {
         let eps = x_t.combine(1.0 / level.sigma, &x0, -level.alpha / level.sigma);
         Self { x0, eps, variance: None }
     }
+
+    /// From what a network puts out, by what that means.
+    pub fn from_output(
+        x_t: &S,
+        level: NoiseLevel,
+        output: &S,
+        parameterisation: &Parameterisation,
+    ) -> Self {
+        let of = |Linear { first, second }| x_t.combine(first, output, second);
+        let (x0, eps) = (parameterisation.x0(level), parameterisation.eps(level));
+        Self { x0: of(x0), eps: of(eps), variance: None }
+    }
 }
 
 /// Says what the clean data behind a noisy state probably is.
@@ -34,6 +46,12 @@ pub trait Denoiser<S> {
     /// # Errors
     /// What the network behind it reports.
     fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError>;
+}
+
+impl<S, D: Denoiser<S> + ?Sized> Denoiser<S> for Box<D> {
+    fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError> {
+        (**self).denoise(x_t, level)
+    }
 }
 
 /// How the estimate of `x_0` is held in range.

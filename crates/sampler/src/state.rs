@@ -17,6 +17,9 @@ pub trait State: Clone {
     /// The Euclidean norm of every sample.
     fn norms(&self) -> Vec<f64>;
 
+    /// The standard deviation of the elements of every sample, about their mean.
+    fn deviations(&self) -> Vec<f64>;
+
     /// Every sample multiplied by its own factor.
     fn scale_each(&self, factors: &[f64]) -> Self;
 
@@ -52,6 +55,13 @@ impl State for Vec<f64> {
     /// The vector is one sample.
     fn norms(&self) -> Vec<f64> {
         vec![self.iter().map(|x| x * x).sum::<f64>().sqrt()]
+    }
+
+    /// The vector is one sample.
+    fn deviations(&self) -> Vec<f64> {
+        let n = self.len() as f64;
+        let mean = self.iter().sum::<f64>() / n;
+        vec![(self.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt()]
     }
 
     fn scale_each(&self, factors: &[f64]) -> Self {

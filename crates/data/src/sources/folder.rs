@@ -34,7 +34,7 @@ pub(super) fn load(folder: &Path, size_px: usize, channels: usize, how: Fit) -> 
         .par_chunks_exact_mut(length)
         .zip(&files)
         .map(|(place, file)| {
-            place.copy_from_slice(&read(&file.path, size_px, channels, how)?);
+            place.copy_from_slice(&read(&file.path, [size_px; 2], channels, how)?.0);
             Ok(())
         })
         // Collected rather than stopped at the first: which error comes first would depend on the
@@ -129,9 +129,33 @@ fn is_image(path: &Path) -> bool {
     EXTENSIONS.contains(&&*extension)
 }
 
-/// Decodes one image into a square of `size_px`, `[H, W, C]`.
-fn read(path: &Path, size_px: usize, channels: usize, how: Fit) -> Result<Vec<u8>> {
+/// Reads one image file as a picture of `size_px`, height and width, and says what size it had: a small
+/// set of one picture.
+///
+/// # Errors
+/// A file that cannot be read or decoded, a size that `how` does not allow.
+pub fn read_picture(
+    path: &Path,
+    size_px: [usize; 2],
+    channels: usize,
+    how: Fit,
+) -> Result<(Pictures, [usize; 2])> {
+    let (pixels, found) = read(path, size_px, channels, how)?;
+    let [height_px, width_px] = size_px;
+    let (labels, class_names) = (vec![0], one_class());
+    let max_value = u8::MAX;
+    Ok((Pictures { height_px, width_px, channels, pixels, labels, class_names, max_value }, found))
+}
+
+/// Decodes one image into one of `size_px`, `[H, W, C]`, and says its own height and width.
+fn read(
+    path: &Path,
+    size_px: [usize; 2],
+    channels: usize,
+    how: Fit,
+) -> Result<(Vec<u8>, [usize; 2])> {
     let image = decode(path)?;
+    let own = [image.height() as usize, image.width() as usize];
     let found = format!("{} x {}", image.width(), image.height());
     let mismatch = |expected| DataError::mismatch(path, "image size", expected, found.clone());
     let colour = on_white(image);
@@ -141,7 +165,7 @@ fn read(path: &Path, size_px: usize, channels: usize, how: Fit) -> Result<Vec<u8
     } else {
         fit(colour, size_px, how).map_err(mismatch)?.into_raw()
     };
-    Ok(fitted)
+    Ok((fitted, own))
 }
 
 /// Decodes an image, or the first frame of an animation, the way up that its camera noted.

@@ -79,7 +79,7 @@ fn fit_all<P: Pixel<Subpixel = u8> + 'static>(
         };
         let raster = Raster::<P>::from_raw(width, height, picture.pixels.to_vec())
             .ok_or_else(|| mismatch("whole pictures".to_owned()))?;
-        pixels.extend_from_slice(fit(raster, size_px, how).map_err(mismatch)?.as_raw());
+        pixels.extend_from_slice(fit(raster, [size_px; 2], how).map_err(mismatch)?.as_raw());
     }
     Ok(pixels)
 }

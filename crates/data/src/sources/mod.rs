@@ -7,6 +7,8 @@ mod points;
 
 pub use points::PointShape;
 
+pub use folder::read_picture;
+
 use crate::{DataConfig, DataError, Pictures, Result, SPLIT_SEED, Source, digits, split};
 
 /// Loads all the pictures that a config names.

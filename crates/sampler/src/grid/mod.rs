@@ -7,6 +7,7 @@ pub use kinds::GridKind;
 pub use request::{Convention, End, GridRequest};
 
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use sumi_process::{NoiseLevel, Path, Schedule};
 
 /// How a sampler's timesteps are picked from the training timesteps.
@@ -137,6 +138,28 @@ impl Grid {
         Self { path: Path::VariancePreserving, intervals, start_std: 1.0, told: Vec::new() }
     }
 
+    /// The steps of a range, as a grid of their own.
+    ///
+    /// What of the range lies past the end is left out.
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let end = range.end.min(self.len());
+        let start = range.start.min(end);
+        Self { intervals: self.intervals[start..end].to_vec(), ..self.clone() }
+    }
+
+    /// The way from step `step` on: what a run that begins with a noised picture walks (Meng et al.,
+    /// SDEdit, Algorithm 1).
+    pub fn from_step(&self, step: usize) -> Self {
+        self.part(step..self.len())
+    }
+
+    /// The last steps of the grid, by the share `strength` of them, from 0 to 1: `floor(strength S)`
+    /// steps, as diffusers' image-to-image pipelines count them.
+    pub fn for_strength(&self, strength: f64) -> Self {
+        let steps = (self.len() as f64 * strength) as usize;
+        self.from_step(self.len().saturating_sub(steps))
+    }
+
     /// How many steps there are.
     pub fn len(&self) -> usize {
         self.intervals.len()
@@ -185,6 +208,21 @@ mod tests {
             Grid::timesteps(Spacing::Leading, 10, 10, 1),
             Err(GridError::Offset { timestep: 10, timesteps: 10 })
         );
+    }
+
+    #[test]
+    fn strength_cuts_the_beginning_off() {
+        let schedule = Schedule::new(BetaSchedule::Linear, 100, 1e-4, 0.02).unwrap();
+        let t = Grid::timesteps(Spacing::Trailing, 100, 50, 0).unwrap();
+        let grid = Grid::consecutive(&schedule, &t);
+        // int(50 * strength) of Python, whose 50 * 0.58 is 28.999...
+        for (strength, steps) in [(0.0, 0), (0.019, 0), (0.02, 1), (0.58, 28), (0.6, 30), (1.0, 50)]
+        {
+            let cut = grid.for_strength(strength);
+            assert_eq!(cut.intervals, grid.intervals[50 - steps..], "{strength}");
+        }
+        assert!(grid.from_step(51).is_empty());
+        assert_eq!(grid.part(48..70).intervals, grid.intervals[48..]);
     }
 
     #[test]

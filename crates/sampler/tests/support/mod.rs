@@ -1,7 +1,7 @@
 //! What the tests of the samplers share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use sumi_process::{Linear, NoiseLevel, Parameterisation, Path, Schedule};
+use sumi_process::{NoiseLevel, Parameterisation, Path, Schedule};
 use sumi_random::{NormalSource, PerSample, TorchCpu};
 use sumi_sampler::{
     Denoised, Denoiser, Grid, Interval, Noise, Observer, Run, Sampler, SamplerError, Spacing, State,
@@ -40,9 +40,7 @@ impl Denoiser<Vec<f64>> for Dummy<'_> {
         let known = self.grid.told(level);
         let t = known.unwrap_or_else(|| self.parameterisation.network_time(level));
         let output = x_t.combine(t / (t + 1.0), x_t, 0.0);
-        let of = |Linear { first, second }| x_t.combine(first, &output, second);
-        let (x0, eps) = (self.parameterisation.x0(level), self.parameterisation.eps(level));
-        Ok(Denoised { x0: of(x0), eps: of(eps), variance: None })
+        Ok(Denoised::from_output(x_t, level, &output, &self.parameterisation))
     }
 }
 
