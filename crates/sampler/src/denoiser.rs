@@ -1,7 +1,7 @@
 //! The one contract between samplers and networks.
 
 use crate::{SamplerError, State};
-use sumi_process::NoiseLevel;
+use sumi_process::{Linear, NoiseLevel};
 
 /// What a denoiser says about `x_t`.
 #[derive(Clone, Debug)]
@@ -34,6 +34,22 @@ pub trait Denoiser<S> {
     /// # Errors
     /// What the network behind it reports.
     fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError>;
+}
+
+/// A denoiser whose answer can be differentiated by what it was asked about.
+pub trait DifferentiableDenoiser<S>: Denoiser<S> {
+    /// What [`Denoiser::denoise`] says, and `cotangent^T d(first x_0 + second eps) / dx_t` for the
+    /// combination `of` (`x_0`, `eps`), sample by sample.
+    ///
+    /// # Errors
+    /// What the network behind it reports.
+    fn denoise_vjp(
+        &mut self,
+        x_t: &S,
+        level: NoiseLevel,
+        of: Linear,
+        cotangent: &S,
+    ) -> Result<(Denoised<S>, S), SamplerError>;
 }
 
 /// How the estimate of `x_0` is held in range.
