@@ -102,6 +102,13 @@ impl TorchNoise {
     }
 }
 
+impl From<PerSample> for TorchNoise {
+    /// Goes on with streams that something else was drawn from.
+    fn from(streams: PerSample) -> Self {
+        Self { streams }
+    }
+}
+
 impl Noise<Batch> for TorchNoise {
     fn standard_normal(&mut self, like: &Batch) -> Batch {
         let [n, c, h, w] = like.0.dims();

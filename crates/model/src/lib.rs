@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod generate;
 mod keys;
+mod likelihood;
 mod plan;
 mod scheduler;
 
@@ -18,5 +19,6 @@ pub use denoiser::UNetDenoiser;
 pub use error::ModelError;
 pub use folder::{Card, Model, newest_checkpoint, read_unet, resolve, unet_config, write_tensors};
 pub use generate::{Classes, Generated, Generator, Request};
+pub use likelihood::{DensityBits, Known, Likelihood};
 pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};
