@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod device;
 mod error;
+mod eval;
 mod inspect;
 mod output;
 mod progress;
@@ -48,6 +49,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Sample(args) => sample::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

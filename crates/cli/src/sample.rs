@@ -112,7 +112,10 @@ impl Outputs {
     }
 
     /// Finds a file that could not be written before hours of sampling, not after.
-    fn check(&self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// A file without a folder to stand in.
+    pub fn check(&self) -> Result<(), CliError> {
         for path in [&self.grid, &self.gif, &self.npz, &self.tensors].into_iter().flatten() {
             let folder = match path.parent() {
                 Some(parent) if parent != Path::new("") => parent,

@@ -43,7 +43,8 @@ fn trained() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn help_is_as_committed() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["", "demo", "train", "sample", "schedule", "inspect", "bench"] {
+    for name in ["", "demo", "train", "sample", "schedule", "inspect", "eval", "eval bpd", "bench"]
+    {
         let mut arguments: Vec<&str> = name.split_whitespace().collect();
         arguments.push("--help");
         let output = Command::new(env!("CARGO_BIN_EXE_sumi"))
@@ -54,7 +55,10 @@ fn help_is_as_committed() {
             .unwrap();
         assert!(output.status.success());
         snapshot(
-            &format!("help-{}.txt", if name.is_empty() { "sumi" } else { name }),
+            &format!(
+                "help-{}.txt",
+                if name.is_empty() { "sumi".into() } else { name.replace(' ', "-") }
+            ),
             &stdout(&output),
         );
     }

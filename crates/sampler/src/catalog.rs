@@ -161,7 +161,7 @@ pub const CATALOG: &[Entry] = &[
         serves: EVERYWHERE,
         scheduler: None,
         elsewhere: &["probability flow ODE", "RK45", "Dormand-Prince"],
-        advice: "the exact curve, to compare with; takes as many calls as its tolerance asks for",
+        advice: "the exact curve, to compare with; more calls where its tolerance asks for them",
     },
 ];
 
