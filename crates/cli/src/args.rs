@@ -39,6 +39,8 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Say what a model, a config or a file of tensors holds
     Inspect(InspectArgs),
+    /// Measure how good a model is
+    Eval(crate::eval::EvalArgs),
     /// Measure how fast a network runs on this machine
     Bench(BenchArgs),
 }

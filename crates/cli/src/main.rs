@@ -6,6 +6,7 @@ mod demo;
 mod device;
 mod edit;
 mod error;
+mod eval;
 mod film;
 mod inspect;
 mod interpolate;
@@ -53,6 +54,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Film(args) => film::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

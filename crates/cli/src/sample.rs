@@ -156,7 +156,10 @@ impl Outputs {
     }
 
     /// Finds a file that could not be written before hours of sampling, not after.
-    fn check(&self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// A file without a folder to stand in.
+    pub fn check(&self) -> Result<(), CliError> {
         check_parents([&self.grid, &self.gif, &self.npz, &self.tensors])
     }
 

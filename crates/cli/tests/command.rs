@@ -43,8 +43,20 @@ fn trained() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn help_is_as_committed() {
     let folder = tempfile::tempdir().unwrap();
-    for name in
-        ["", "demo", "train", "sample", "interpolate", "film", "schedule", "inspect", "bench"]
+    let names = [
+        "",
+        "demo",
+        "train",
+        "sample",
+        "interpolate",
+        "film",
+        "schedule",
+        "inspect",
+        "eval",
+        "eval bpd",
+        "bench",
+    ];
+    for name in names
     {
         let mut arguments: Vec<&str> = name.split_whitespace().collect();
         arguments.push("--help");
@@ -56,7 +68,10 @@ fn help_is_as_committed() {
             .unwrap();
         assert!(output.status.success());
         snapshot(
-            &format!("help-{}.txt", if name.is_empty() { "sumi" } else { name }),
+            &format!(
+                "help-{}.txt",
+                if name.is_empty() { "sumi".into() } else { name.replace(' ', "-") }
+            ),
             &stdout(&output),
         );
     }

@@ -38,6 +38,18 @@ impl State for Batch {
         Self(self.0.clone().exp())
     }
 
+    fn map(&self, f: impl Fn(f64) -> f64) -> Self {
+        let values: Vec<f32> = self.to_vec().iter().map(|&x| f(f64::from(x)) as f32).collect();
+        Self(Tensor::from_data(TensorData::new(values, self.0.dims()), &self.0.device()))
+    }
+
+    fn samples(&self) -> Vec<Vec<f64>> {
+        let [n, c, h, w] = self.0.dims();
+        let values = self.to_vec();
+        let each = values.chunks((c * h * w).max(1));
+        each.map(|sample| sample.iter().map(|&x| f64::from(x)).collect()).take(n).collect()
+    }
+
     fn norms(&self) -> Vec<f64> {
         let [n, c, h, w] = self.0.dims();
         let norm =
@@ -96,6 +108,13 @@ impl TorchNoise {
         let mut values = vec![0.0; self.streams.len() * each];
         self.streams.fill_normal(&mut values);
         values
+    }
+}
+
+impl From<PerSample> for TorchNoise {
+    /// Goes on with streams that something else was drawn from.
+    fn from(streams: PerSample) -> Self {
+        Self { streams }
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Classes {
 pub struct Request {
     /// How many samples.
     pub count: usize,
-    /// How many at a time; the samples do not depend on it.
+    /// How many at a time; the samples do not depend on it. Adaptive samplers take one.
     pub batch: usize,
     /// Sample `i` draws from a PyTorch-compatible generator of seed `seed + i`.
     pub seed: u64,
@@ -163,9 +163,15 @@ impl<'a> Generator<'a> {
         self.dims
     }
 
+    /// How many samples at a time: one where the steps are those that the batch needs, so that no sample
+    /// depends on another.
+    fn batch(&self) -> usize {
+        if self.plan.sampler.is_adaptive() { 1 } else { self.request.batch }
+    }
+
     /// How many batches there are in all.
     pub fn batches(&self) -> usize {
-        self.request.count.div_ceil(self.request.batch)
+        self.request.count.div_ceil(self.batch())
     }
 
     /// The next batch, or `None` after the last. `observer` is told about every step.
@@ -177,7 +183,7 @@ impl<'a> Generator<'a> {
         observer: &mut dyn Observer<Batch>,
     ) -> Result<Option<Generated>, ModelError> {
         let first = self.next;
-        let n = self.request.batch.min(self.request.count - first);
+        let n = self.batch().min(self.request.count - first);
         if n == 0 {
             return Ok(None);
         }

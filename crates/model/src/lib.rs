@@ -14,6 +14,7 @@ mod generate;
 mod guide;
 mod interpolate;
 mod keys;
+mod likelihood;
 mod plan;
 mod scheduler;
 
@@ -28,5 +29,6 @@ pub use folder::{
 pub use generate::{Classes, Generated, Generator, Request};
 pub use guide::{ByClassifier, Guidance, Weak};
 pub use interpolate::{Ends, Interpolation};
+pub use likelihood::{DensityBits, Known, Likelihood};
 pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};

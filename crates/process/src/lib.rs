@@ -7,6 +7,7 @@
 //! out about a process and how that becomes `x_0`.
 
 mod level;
+mod likelihood;
 mod path;
 mod posterior;
 mod prediction;
@@ -15,6 +16,7 @@ mod schedule;
 mod weighting;
 
 pub use level::NoiseLevel;
+pub use likelihood::{Gaussian, bits_per_dim, dequantised_bits_per_dim, prior_kl};
 pub use path::Path;
 pub use posterior::{Posterior, ReverseVariance};
 pub use prediction::{Linear, Parameterisation, Prediction, SIGMA_DATA};

@@ -1,6 +1,6 @@
 //! Every sampler, and what there is to know about it.
 
-use crate::{Convention, Run, SamplerError, State, ddim, ddpm};
+use crate::{Convention, Run, SamplerError, State, ddim, ddpm, ode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::fmt;
 use sumi_process::{Path, ReverseVariance};
@@ -17,6 +17,11 @@ pub enum Sampler {
     Ddim {
         /// 0 is deterministic, 1 adds as much noise as ancestral sampling.
         eta: f64,
+    },
+    /// The probability-flow ODE with steps as the error asks for, see [`ode`].
+    Ode {
+        /// The error of a step, relative and absolute.
+        tolerance: f64,
     },
 }
 
@@ -38,6 +43,7 @@ impl Sampler {
         match self {
             Self::Ddpm { variance } => ddpm(x, run, variance),
             Self::Ddim { eta } => ddim(x, run, eta),
+            Self::Ode { tolerance } => ode(x, run, tolerance),
         }
     }
 
@@ -55,6 +61,12 @@ impl Sampler {
             Self::Ddim { eta } => eta > 0.0,
             _ => self.entry().order.is_none(),
         }
+    }
+
+    /// Whether it takes steps of its own between the levels of the grid, as its error asks for. Its error
+    /// falls with its tolerance and not with the steps, and a sample depends on its batch within it.
+    pub fn is_adaptive(self) -> bool {
+        matches!(self, Self::Ode { .. })
     }
 
     /// The same sampler with another `eta`, the share of ancestral noise; `None` where it has none.
@@ -134,6 +146,22 @@ pub const CATALOG: &[Entry] = &[
         scheduler: Some("DDIMScheduler"),
         elsewhere: &["DDIM"],
         advice: "good from 20 steps; deterministic unless eta says otherwise",
+    },
+    Entry {
+        name: "ode",
+        sampler: Sampler::Ode { tolerance: 1e-5 },
+        paper: "Song et al. 2020, Score-Based Generative Modeling through SDEs, Eq. 13; Dormand and \
+                Prince 1980, A Family of Embedded Runge-Kutta Formulae, Table 2",
+        order: Some(5),
+        calls_per_step: 7,
+        usual_steps: Some(10),
+        convention: Convention::Ratios { rounded: false },
+        clips: None,
+        thresholds: false,
+        serves: EVERYWHERE,
+        scheduler: None,
+        elsewhere: &["probability flow ODE", "RK45", "Dormand-Prince"],
+        advice: "the exact curve, to compare with; more calls where its tolerance asks for them",
     },
 ];
 

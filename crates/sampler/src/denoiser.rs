@@ -54,6 +54,22 @@ impl<S, D: Denoiser<S> + ?Sized> Denoiser<S> for Box<D> {
     }
 }
 
+/// A denoiser whose answer can be differentiated by what it was asked about.
+pub trait DifferentiableDenoiser<S>: Denoiser<S> {
+    /// What [`Denoiser::denoise`] says, and `cotangent^T d(first x_0 + second eps) / dx_t` for the
+    /// combination `of` (`x_0`, `eps`), sample by sample.
+    ///
+    /// # Errors
+    /// What the network behind it reports.
+    fn denoise_vjp(
+        &mut self,
+        x_t: &S,
+        level: NoiseLevel,
+        of: Linear,
+        cotangent: &S,
+    ) -> Result<(Denoised<S>, S), SamplerError>;
+}
+
 /// How the estimate of `x_0` is held in range.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Limit {

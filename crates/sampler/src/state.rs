@@ -14,6 +14,12 @@ pub trait State: Clone {
     /// `e^x` for every element.
     fn exp(&self) -> Self;
 
+    /// `f(x)` for every element.
+    fn map(&self, f: impl Fn(f64) -> f64) -> Self;
+
+    /// The values of every sample, on the host.
+    fn samples(&self) -> Vec<Vec<f64>>;
+
     /// The Euclidean norm of every sample.
     fn norms(&self) -> Vec<f64>;
 
@@ -50,6 +56,15 @@ impl State for Vec<f64> {
 
     fn exp(&self) -> Self {
         self.iter().map(|x| x.exp()).collect()
+    }
+
+    fn map(&self, f: impl Fn(f64) -> f64) -> Self {
+        self.iter().map(|&x| f(x)).collect()
+    }
+
+    /// The vector is one sample.
+    fn samples(&self) -> Vec<Vec<f64>> {
+        vec![self.clone()]
     }
 
     /// The vector is one sample.

@@ -81,6 +81,10 @@ fn deterministic_samplers_converge_with_their_order() {
     let start = vec![-1.7, -0.3, 0.2, 2.1];
     for sampler in Sampler::all() {
         let Nature::Deterministic { order } = nature(sampler) else { continue };
+        // Its error falls with its tolerance: tests/likelihood.rs.
+        if sampler.is_adaptive() {
+            continue;
+        }
         let error = |steps| {
             let grid = even_angles(steps);
             let NoiseLevel { alpha, sigma } = grid.intervals[0].from;
@@ -172,8 +176,12 @@ fn a_sample_depends_on_its_seed_alone() {
     for sampler in Sampler::all() {
         let together = draw(sampler, 40, 7);
         assert_eq!(together, draw(sampler, 40, 7), "{sampler:?}");
-        let alone = (0..7).flat_map(|i| draw(sampler, 40 + i, 1));
-        assert_eq!(together, alone.collect::<Vec<_>>(), "{sampler:?}");
+        let alone: Vec<f64> = (0..7).flat_map(|i| draw(sampler, 40 + i, 1)).collect();
+        match sampler {
+            // A batch takes the steps that its worst sample needs.
+            Sampler::Ode { tolerance } => assert_close(&together, &alone, 10.0 * tolerance),
+            _ => assert_eq!(together, alone, "{sampler:?}"),
+        }
         assert_ne!(together, draw(sampler, 41, 7), "{sampler:?}");
     }
 }

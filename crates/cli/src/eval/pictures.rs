@@ -1,0 +1,146 @@
+//! The pictures that a model is measured on.
+
+use crate::error::CliError;
+use std::path::Path;
+use sumi_data::{DataConfig, Fit, Pictures, Source};
+use sumi_formats::npz;
+use sumi_model::Model;
+
+/// What the name of the embedded digits is on the command line.
+const DIGITS: &str = "digits";
+
+/// The pictures that `data` names, of the model's size and with classes that it knows.
+///
+/// # Errors
+/// Nothing there, a broken file, no pictures, or pictures of another size or with other classes than the
+/// model's.
+pub fn load(data: &Path, model: &Model) -> Result<Pictures, CliError> {
+    let [channels, height_px, width_px] = model.picture_dims()?;
+    let failed = |what: String| Err(CliError::Failed(format!("{}: {what}", data.display())));
+    let pictures = match data {
+        path if path.is_dir() => {
+            if height_px != width_px {
+                return failed(format!(
+                    "expected an .npz, because the model's pictures are {width_px} x {height_px} px \
+                     and a folder's are made square, found a folder"
+                ));
+            }
+            let source = Source::Folder {
+                path: path.into(),
+                image_size_px: height_px,
+                channels,
+                fit: Fit::CentreCrop,
+            };
+            sumi_data::load(&DataConfig { source, flip: false, held_out_fraction: 0.0 })?
+        }
+        path if path.as_os_str() == DIGITS => held_out_digits(model)?,
+        path if path.extension().is_some_and(|ending| ending == "npz") => read_npz(path)?,
+        path => {
+            let found = if path.exists() { "a file of another kind" } else { "nothing" };
+            return failed(format!(
+                "expected a folder of pictures, an .npz or \"{DIGITS}\", found {found}"
+            ));
+        }
+    };
+    let found = [pictures.channels, pictures.height_px, pictures.width_px];
+    if found != [channels, height_px, width_px] {
+        return failed(format!(
+            "expected pictures of {width_px} x {height_px} px, channels: {channels}, as the model draws \
+             them, found {} x {} px, channels: {}",
+            found[2], found[1], found[0]
+        ));
+    }
+    match model.unet.classes() {
+        Some(known) if pictures.class_names.len() > known => failed(format!(
+            "expected at most the model's {known} classes, found {}",
+            pictures.class_names.len()
+        )),
+        Some(known) if known > 1 && pictures.class_names.len() == 1 => failed(format!(
+            "expected the class of each picture (a subfolder a class, or arr_1), because the model is \
+             told which of {known} to draw, found none"
+        )),
+        _ => Ok(pictures),
+    }
+}
+
+/// The digits that the model was not trained on: those that its own run held out.
+fn held_out_digits(model: &Model) -> Result<Pictures, CliError> {
+    let own = model.card.as_ref().and_then(|card| card.config.get("data"));
+    let own = own.and_then(|data| serde_json::from_value::<DataConfig>(data.clone()).ok());
+    let own = own.filter(|own| own.source == Source::Digits && own.held_out_fraction > 0.0);
+    Ok(sumi_data::load_split(&own.unwrap_or_else(DataConfig::digits))?.1)
+}
+
+fn read_npz(path: &Path) -> Result<Pictures, CliError> {
+    let failed = |what: String| CliError::Failed(format!("{}: {what}", path.display()));
+    let map = npz::read(path)?;
+    let Some(images) = map.get("arr_0") else {
+        let names: Vec<&str> = map.names().take(5).collect();
+        return Err(failed(format!("expected an array \"arr_0\", found {names:?}")));
+    };
+    let (&[n, height_px, width_px, channels], sumi_formats::Dtype::U8) =
+        (images.shape.as_slice(), images.dtype)
+    else {
+        return Err(failed(format!(
+            "arr_0: expected uint8 [N,H,W,C], found {} {:?}",
+            images.dtype.name(),
+            images.shape
+        )));
+    };
+    let labels = match map.get("arr_1") {
+        None => vec![0; n],
+        Some(labels) => {
+            let values = labels.to_i64()?;
+            let labels: Vec<u32> = values.iter().filter_map(|&l| u32::try_from(l).ok()).collect();
+            if labels.len() != n || values.len() != n {
+                return Err(failed(format!("arr_1: expected {n} classes from 0, found others")));
+            }
+            labels
+        }
+    };
+    let classes = labels.iter().max().map_or(1, |&most| most as usize + 1);
+    let pictures = Pictures {
+        height_px,
+        width_px,
+        channels,
+        pixels: images.data.clone(),
+        labels,
+        class_names: (0..classes).map(|class| class.to_string()).collect(),
+        max_value: u8::MAX,
+    };
+    pictures.check().map_err(|error| failed(error.to_string()))?;
+    Ok(pictures)
+}
+
+/// Picture after picture in the model's range, `[N, C, H, W]`.
+pub fn model_range(pictures: &Pictures, indices: std::ops::Range<usize>) -> Vec<f32> {
+    let channels = pictures.channels;
+    let mut values = Vec::with_capacity(indices.len() * pictures.picture_len());
+    for index in indices {
+        let scaled: Vec<f32> = pictures.scaled(index).collect();
+        for channel in 0..channels {
+            values.extend(scaled.iter().skip(channel).step_by(channels));
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_become_planes() {
+        let pictures = Pictures {
+            height_px: 1,
+            width_px: 2,
+            channels: 3,
+            pixels: vec![0, 1, 2, 2, 1, 0, 2, 2, 2, 0, 0, 0],
+            labels: vec![0, 0],
+            class_names: vec!["all".into()],
+            max_value: 2,
+        };
+        assert_eq!(model_range(&pictures, 0..1), [-1.0, 1.0, 0.0, 0.0, 1.0, -1.0]);
+        assert_eq!(model_range(&pictures, 1..2), [1.0, -1.0, 1.0, -1.0, 1.0, -1.0]);
+    }
+}
