@@ -1,6 +1,8 @@
 //! Every sampler, and what there is to know about it.
 
-use crate::{Convention, Run, SamplerError, State, ddim, ddpm};
+use crate::{Algorithm, BFunction, Convention, DpmSolver, End, SecondOrder, UniPc};
+use crate::{Run, SamplerError, State, dpm_solver_singlestep};
+use crate::{ddim, ddpm, deis, dpm_solver, lcm, pndm, tcd, unipc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::fmt;
 use sumi_process::{Path, ReverseVariance};
@@ -18,6 +20,41 @@ pub enum Sampler {
         /// 0 is deterministic, 1 adds as much noise as ancestral sampling.
         eta: f64,
     },
+    /// Linear multistep weights on DDIM's step, see [`pndm`].
+    Pndm {
+        /// Whether the first three steps ask four times; without is PLMS.
+        runge_kutta_start: bool,
+    },
+    /// A multistep exponential integrator, see [`dpm_solver`].
+    DpmSolver(DpmSolver),
+    /// A Runge-Kutta step in log-SNR, see [`dpm_solver_singlestep`].
+    DpmSolverSinglestep {
+        /// The equation: one that adds no noise.
+        algorithm: Algorithm,
+        /// 1, 2 or 3, and as many calls a step.
+        order: u32,
+    },
+    /// Predictor and corrector, see [`unipc`].
+    UniPc(UniPc),
+    /// A multistep exponential integrator in `log(sigma / alpha)`, see [`deis`].
+    Deis {
+        /// 1, 2 or 3.
+        order: u32,
+        /// Whether a walk of fewer than 15 steps ends with orders 2 and 1.
+        lower_order_final: bool,
+    },
+    /// Multistep consistency sampling, see [`lcm`].
+    Lcm,
+    /// Strategic stochastic sampling, see [`tcd`].
+    Tcd {
+        /// 0 is deterministic, 1 noises wholly afresh at every step.
+        gamma: f64,
+    },
+}
+
+/// The usual singlestep solver of an order.
+const fn singlestep(order: u32) -> Sampler {
+    Sampler::DpmSolverSinglestep { algorithm: Algorithm::DpmSolver, order }
 }
 
 impl Sampler {
@@ -27,7 +64,32 @@ impl Sampler {
         let usual = CATALOG.iter().map(|entry| entry.sampler);
         let others =
             [Self::Ddpm { variance: ReverseVariance::FixedLarge }, Self::Ddim { eta: 1.0 }];
-        usual.chain(others).collect()
+        usual.chain(others).chain(Self::other_multistep()).collect()
+    }
+
+    /// The settings of the multistep solvers that have formulas of their own.
+    fn other_multistep() -> Vec<Self> {
+        use Algorithm::{DpmSolverPp, SdeDpmSolver, SdeDpmSolverPp};
+        let heun = |algorithm| {
+            let solver = SecondOrder::Heun;
+            Self::DpmSolver(DpmSolver { solver, ..DpmSolver::new(algorithm, 2) })
+        };
+        let with = |algorithm, order| Self::DpmSolver(DpmSolver::new(algorithm, order));
+        let by_noise = UniPc { predict_x0: false, ..UniPc::new(2) };
+        vec![
+            Self::Pndm { runge_kutta_start: true },
+            heun(DpmSolverPp),
+            with(DpmSolverPp, 3),
+            with(SdeDpmSolverPp, 2),
+            with(SdeDpmSolverPp, 3),
+            with(SdeDpmSolver, 2),
+            heun(SdeDpmSolver),
+            Self::DpmSolverSinglestep { algorithm: DpmSolverPp, order: 2 },
+            Self::UniPc(UniPc::new(3)),
+            Self::UniPc(UniPc { solver: BFunction::Bh1, ..UniPc::new(2) }),
+            Self::UniPc(by_noise),
+            Self::Deis { order: 3, lower_order_final: true },
+        ]
     }
 
     /// Runs the film backwards: takes `x`, noise at the grid's first level, to data.
@@ -38,21 +100,56 @@ impl Sampler {
         match self {
             Self::Ddpm { variance } => ddpm(x, run, variance),
             Self::Ddim { eta } => ddim(x, run, eta),
+            Self::Pndm { runge_kutta_start } => pndm(x, run, runge_kutta_start),
+            Self::DpmSolver(settings) => dpm_solver(x, run, settings),
+            Self::DpmSolverSinglestep { algorithm, order } => {
+                dpm_solver_singlestep(x, run, algorithm, order)
+            }
+            Self::UniPc(settings) => unipc(x, run, settings),
+            Self::Deis { order, lower_order_final } => deis(x, run, order, lower_order_final),
+            Self::Lcm => lcm(x, run),
+            Self::Tcd { gamma } => tcd(x, run, gamma),
         }
     }
 
-    /// What the catalog says about it.
+    /// What the catalog says about it: the entry that is most like it, where a solver has several.
     pub fn entry(self) -> &'static Entry {
         let same = |entry: &&Entry| {
             std::mem::discriminant(&entry.sampler) == std::mem::discriminant(&self)
         };
-        CATALOG.iter().find(same).unwrap_or(&CATALOG[0])
+        let likeness = |entry: &&Entry| match (entry.sampler, self) {
+            (Self::DpmSolver(a), Self::DpmSolver(b)) => {
+                let data = a.algorithm.predicts_data() == b.algorithm.predicts_data();
+                2 * u8::from(data) + u8::from(a.order == b.order)
+            }
+            (
+                Self::DpmSolverSinglestep { order: a, .. },
+                Self::DpmSolverSinglestep { order: b, .. },
+            ) => u8::from(a == b),
+            _ => 0,
+        };
+        CATALOG.iter().filter(same).max_by_key(likeness).unwrap_or(&CATALOG[0])
+    }
+
+    /// Where its walk ends in diffusers where nothing is said.
+    pub fn end(self) -> End {
+        match self {
+            Self::DpmSolver(settings) if settings.algorithm.predicts_data() => End::Clean,
+            Self::DpmSolver(_)
+            | Self::DpmSolverSinglestep { algorithm: Algorithm::DpmSolver, .. }
+            | Self::Pndm { .. }
+            | Self::Deis { .. }
+            | Self::Tcd { .. } => End::FirstTimestep,
+            _ => End::Clean,
+        }
     }
 
     /// Whether these settings draw fresh noise.
     pub fn adds_noise(self) -> bool {
         match self {
             Self::Ddim { eta } => eta > 0.0,
+            Self::Tcd { gamma } => gamma > 0.0,
+            Self::DpmSolver(settings) => settings.algorithm.adds_noise(),
             _ => self.entry().order.is_none(),
         }
     }
@@ -61,6 +158,8 @@ impl Sampler {
     pub fn with_eta(self, eta: f64) -> Option<Self> {
         match self {
             Self::Ddim { .. } => Some(Self::Ddim { eta }),
+            // diffusers calls gamma eta.
+            Self::Tcd { .. } => Some(Self::Tcd { gamma: eta }),
             _ => None,
         }
     }
@@ -134,6 +233,171 @@ pub const CATALOG: &[Entry] = &[
         scheduler: Some("DDIMScheduler"),
         elsewhere: &["DDIM"],
         advice: "good from 20 steps; deterministic unless eta says otherwise",
+    },
+    Entry {
+        name: "pndm",
+        sampler: Sampler::Pndm { runge_kutta_start: false },
+        paper: "Liu et al. 2022, Pseudo Numerical Methods for Diffusion Models on Manifolds, Algorithm 2",
+        order: Some(2),
+        calls_per_step: 1,
+        usual_steps: Some(50),
+        convention: Convention::Strided,
+        clips: None,
+        thresholds: false,
+        serves: EVERYWHERE,
+        scheduler: Some("PNDMScheduler"),
+        elsewhere: &["plms", "PLMS"],
+        advice: "Stable Diffusion's first choice; smooth pictures from 30 steps",
+    },
+    Entry {
+        name: "dpm_solver_1",
+        sampler: Sampler::DpmSolver(DpmSolver::new(Algorithm::DpmSolver, 1)),
+        paper: "Lu et al. 2022, DPM-Solver, Eq. 3.7",
+        order: Some(1),
+        calls_per_step: 1,
+        usual_steps: Some(50),
+        convention: Convention::Multistep,
+        clips: None,
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: None,
+        elsewhere: &["dpmsolver order 1"],
+        advice: "ddim in other words",
+    },
+    Entry {
+        name: "dpm_solver_2",
+        sampler: Sampler::DpmSolver(DpmSolver::new(Algorithm::DpmSolver, 2)),
+        paper: "Lu et al. 2022, DPM-Solver, section 3.2, and DPM-Solver++, Algorithm 2",
+        order: Some(2),
+        calls_per_step: 1,
+        usual_steps: Some(20),
+        convention: Convention::Multistep,
+        clips: None,
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: None,
+        elsewhere: &["dpmsolver order 2"],
+        advice: "without guidance, from 15 steps",
+    },
+    Entry {
+        name: "dpm_solver_3",
+        sampler: Sampler::DpmSolver(DpmSolver::new(Algorithm::DpmSolver, 3)),
+        paper: "Lu et al. 2022, DPM-Solver, section 3.2, and its code for the weights",
+        order: Some(2),
+        calls_per_step: 1,
+        usual_steps: Some(20),
+        convention: Convention::Multistep,
+        clips: None,
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: None,
+        elsewhere: &["dpmsolver order 3"],
+        advice: "without guidance, from 15 steps; dpm_solver_3s is of third order",
+    },
+    Entry {
+        name: "dpmpp_2m",
+        sampler: Sampler::DpmSolver(DpmSolver::new(Algorithm::DpmSolverPp, 2)),
+        paper: "Lu et al. 2022, DPM-Solver++, Algorithm 2",
+        order: Some(2),
+        calls_per_step: 1,
+        usual_steps: Some(20),
+        convention: Convention::Multistep,
+        clips: None,
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: Some("DPMSolverMultistepScheduler"),
+        elsewhere: &["DPM++ 2M", "dpmsolver++"],
+        advice: "the usual choice: good pictures in 20 steps",
+    },
+    Entry {
+        name: "unipc",
+        sampler: Sampler::UniPc(UniPc::new(2)),
+        paper: "Zhao et al. 2023, UniPC, Algorithms 5 to 8",
+        order: Some(2),
+        calls_per_step: 1,
+        usual_steps: Some(20),
+        convention: Convention::Multistep,
+        clips: None,
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: Some("UniPCMultistepScheduler"),
+        elsewhere: &["UniPC", "uni_pc_bh2"],
+        advice: "the best below 15 steps",
+    },
+    Entry {
+        name: "deis",
+        sampler: Sampler::Deis { order: 2, lower_order_final: true },
+        paper: "Zhang and Chen 2022, Fast Sampling of Diffusion Models with Exponential Integrator, Eq. 15",
+        order: Some(2),
+        calls_per_step: 1,
+        usual_steps: Some(20),
+        convention: Convention::Multistep,
+        clips: None,
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: Some("DEISMultistepScheduler"),
+        elsewhere: &["DEIS"],
+        advice: "much like dpm_solver_2, from 15 steps",
+    },
+    Entry {
+        name: "lcm",
+        sampler: Sampler::Lcm,
+        paper: "Luo et al. 2023, Latent Consistency Models, Algorithm 3",
+        order: None,
+        calls_per_step: 1,
+        usual_steps: Some(4),
+        convention: Convention::Distilled,
+        clips: Some(false),
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: Some("LCMScheduler"),
+        elsewhere: &["LCM"],
+        advice: "for models distilled to it: 2 to 8 steps",
+    },
+    Entry {
+        name: "tcd",
+        sampler: Sampler::Tcd { gamma: 0.3 },
+        paper: "Zheng et al. 2024, Trajectory Consistency Distillation, Algorithm 4",
+        order: None,
+        calls_per_step: 1,
+        usual_steps: Some(4),
+        convention: Convention::Distilled,
+        clips: None,
+        thresholds: false,
+        serves: EVERYWHERE,
+        scheduler: Some("TCDScheduler"),
+        elsewhere: &["TCD"],
+        advice: "for models distilled to it: 2 to 8 steps",
+    },
+    Entry {
+        name: "dpm_solver_2s",
+        sampler: singlestep(2),
+        paper: "Lu et al. 2022, DPM-Solver, Algorithm 1",
+        order: Some(2),
+        calls_per_step: 2,
+        usual_steps: Some(20),
+        convention: Convention::Multistep,
+        clips: None,
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: None,
+        elsewhere: &["dpm_solver singlestep 2"],
+        advice: "without guidance, where calls count less than steps",
+    },
+    Entry {
+        name: "dpm_solver_3s",
+        sampler: singlestep(3),
+        paper: "Lu et al. 2022, DPM-Solver, Algorithm 2",
+        order: Some(3),
+        calls_per_step: 3,
+        usual_steps: Some(10),
+        convention: Convention::Multistep,
+        clips: None,
+        thresholds: true,
+        serves: EVERYWHERE,
+        scheduler: None,
+        elsewhere: &["dpm_solver singlestep 3"],
+        advice: "without guidance, for the least error of many calls",
     },
 ];
 

@@ -62,6 +62,13 @@ pub struct Interval {
     pub to: NoiseLevel,
 }
 
+impl Interval {
+    /// Whether both ends are one level, but for rounding.
+    fn is_empty(self) -> bool {
+        self.from == self.to || (self.from.ratio() / self.to.ratio() - 1.0).abs() < 1e-12
+    }
+}
+
 /// The way from noise to data, in steps.
 ///
 /// It ends at [`NoiseLevel::CLEAN`] unless its maker asks for another end. Each step names both its
@@ -78,6 +85,11 @@ pub struct Grid {
     /// What a network that was trained on timesteps is told at these levels, where that is not the
     /// process's own time: diffusers rounds the times of some grids.
     pub told: Vec<(NoiseLevel, f64)>,
+    /// The table of timesteps that the levels were picked from, for the samplers that go by timesteps.
+    pub schedule: Option<Schedule>,
+    /// How many steps were asked for: one more than there are where the last would have led from a
+    /// level to itself. The solvers that take their last steps at a lower order count with it.
+    pub asked: usize,
 }
 
 impl Grid {
@@ -94,14 +106,15 @@ impl Grid {
             .zip(ends)
             .map(|(&from, to)| Interval { from, to })
             // Where the last level is the end already there is no step to take.
-            .filter(|interval| interval.from != interval.to)
+            .filter(|interval| !interval.is_empty())
             .collect();
         // A state at a variance-preserving level has a standard deviation of about 1.
         let start_std = match (path, levels.first()) {
             (Path::VarianceExploding, Some(first)) => first.sigma,
             _ => 1.0,
         };
-        Self { path, intervals, start_std, told: Vec::new() }
+        let asked = levels.len();
+        Self { path, intervals, start_std, told: Vec::new(), schedule: None, asked }
     }
 
     /// The training timesteps that `steps` steps visit, highest first, as diffusers picks them.
@@ -127,14 +140,12 @@ impl Grid {
     /// diffusers takes it, with `stride = floor(T / S)` on every spacing.
     pub fn strided(schedule: &Schedule, timesteps: &[usize], end: NoiseLevel) -> Self {
         let stride = schedule.timesteps() / timesteps.len().max(1);
-        let intervals = timesteps
-            .iter()
-            .map(|&t| Interval {
-                from: schedule.level(t),
-                to: t.checked_sub(stride).map_or(end, |previous| schedule.level(previous)),
-            })
-            .collect();
-        Self { path: Path::VariancePreserving, intervals, start_std: 1.0, told: Vec::new() }
+        let intervals = timesteps.iter().map(|&t| Interval {
+            from: schedule.level(t),
+            to: t.checked_sub(stride).map_or(end, |previous| schedule.level(previous)),
+        });
+        let empty = Self::through(Path::VariancePreserving, &[]);
+        Self { intervals: intervals.collect(), asked: timesteps.len(), ..empty }
     }
 
     /// How many steps there are.

@@ -2,6 +2,7 @@
 
 use super::kinds::ALIGN_YOUR_STEPS_FIRST;
 use super::{Grid, GridError, GridKind, Spacing};
+use crate::Sampler;
 use sumi_process::{NoiseLevel, Path, Process, Schedule};
 
 /// How a sampler's steps are picked, as the implementations that its users know pick them.
@@ -76,6 +77,16 @@ impl GridRequest {
         }
     }
 
+    /// `steps` steps as diffusers' class of the sampler picks them where its configuration says nothing.
+    pub fn usual(sampler: Sampler, steps: usize) -> Self {
+        let convention = sampler.entry().convention;
+        let spacing = match convention {
+            Convention::Ratios { .. } | Convention::Multistep => Spacing::Linspace,
+            _ => Spacing::Leading,
+        };
+        Self { spacing, end: sampler.end(), ..Self::new(convention, steps) }
+    }
+
     /// The grid on the levels of `process`.
     ///
     /// # Errors
@@ -108,7 +119,7 @@ impl GridRequest {
             };
             let fractional = timesteps.iter().filter(|t| t.fract() != 0.0);
             grid.told = fractional.map(|&t| (level_by_ratio(schedule, t), t)).collect();
-            return Ok(self.started(grid));
+            return Ok(self.started(grid, schedule));
         };
         let levels: Vec<NoiseLevel> = match self.ratios(kind, schedule)? {
             Some(ratios) => {
@@ -129,12 +140,13 @@ impl GridRequest {
         if let Some(round) = round {
             grid.told = levels.iter().map(|&l| (l, round(schedule.timestep_of(l)))).collect();
         }
-        Ok(self.started(grid))
+        Ok(self.started(grid, schedule))
     }
 
     /// The standard deviation to start with: diffusers scales the noise of leading grids to the
     /// level's whole variance and that of the others to the noise's own.
-    fn started(&self, mut grid: Grid) -> Grid {
+    fn started(&self, mut grid: Grid, schedule: &Schedule) -> Grid {
+        grid.schedule = Some(schedule.clone());
         if let (Convention::Ratios { .. }, Spacing::Trailing | Spacing::Linspace, Some(first)) =
             (self.convention, self.spacing, grid.intervals.first())
         {
