@@ -39,7 +39,8 @@ impl Denoiser<Vec<f64>> for Dummy<'_> {
     ) -> Result<Denoised<Vec<f64>>, SamplerError> {
         let known = self.grid.told(level);
         let t = known.unwrap_or_else(|| self.parameterisation.network_time(level));
-        let output = x_t.combine(t / (t + 1.0), x_t, 0.0);
+        let scale = self.parameterisation.input_scale(level);
+        let output = x_t.combine(scale * t / (t + 1.0), x_t, 0.0);
         let of = |Linear { first, second }| x_t.combine(first, &output, second);
         let (x0, eps) = (self.parameterisation.x0(level), self.parameterisation.eps(level));
         Ok(Denoised { x0: of(x0), eps: of(eps), variance: None })
