@@ -1,9 +1,7 @@
 //! The diffusion exponential integrator sampler.
 
-use crate::{Denoised, History, Run, SamplerError, State};
-
-/// A walk of fewer steps than this ends with orders 2 and 1, in diffusers.
-const SHORT: usize = 15;
+use crate::denoiser::slope;
+use crate::{History, Run, SamplerError, State};
 
 /// DEIS in log-rho (Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator,
 /// Eq. 15 and section 4.2): `x_t / alpha_t = x_s / alpha_s + integral of eps d rho` with
@@ -24,13 +22,11 @@ pub fn deis<S: State>(
     let mut history = History::new(3);
     run.walk(x, |run, step| {
         let (from, to) = (step.interval.from, step.interval.to);
-        let x0 = &step.denoised.x0;
-        let eps = Denoised::from_x0(step.x, from, x0.clone()).eps;
-        let ddim = x0.combine(to.alpha, &eps, to.sigma);
-        history.push(from, eps);
-        let most = match run.grid.asked - step.index {
+        let mut x = step.interval.holding(step.x, &step.denoised.x0);
+        history.push(from, slope(step.x, from, &step.denoised.x0));
+        let most = match run.grid.left(step.index) {
             _ if to.is_clean() => 1,
-            left if lower_order_final && run.grid.asked < SHORT => left,
+            left if lower_order_final && run.grid.is_short() => left,
             _ => 3,
         };
         let places: Vec<f64> = (0..history.len().min(most).min(order as usize))
@@ -40,7 +36,6 @@ pub fn deis<S: State>(
             .take_while(|l| l.is_finite())
             .collect();
         let weights = weights(&places, from.ratio(), to.ratio());
-        let mut x = ddim;
         for (i, weight) in weights.into_iter().enumerate() {
             if let (Some((_, m0)), Some((_, m))) = (history.get(0), history.get(i + 1)) {
                 x = x.combine(1.0, &m.combine(1.0, m0, -1.0), to.alpha * weight);

@@ -28,9 +28,6 @@ pub fn lcm<S: State>(x: S, run: &mut Run<'_, S>) -> Result<S, SamplerError> {
             None => (0.0, 1.0),
         };
         let f = step.x.combine(c_skip, &step.denoised.x0, c_out);
-        if to.is_clean() {
-            return Ok(f);
-        }
-        Ok(f.combine(to.alpha, &run.fresh_noise(step.x), to.sigma))
+        Ok(run.stirred(f.combine(to.alpha, &f, 0.0), to.sigma))
     })
 }

@@ -4,8 +4,8 @@ use crate::{Denoised, Grid, History, Interval, Run, SamplerError, State};
 use sumi_process::NoiseLevel;
 
 /// PNDM (Liu et al., Pseudo Numerical Methods for Diffusion Models on Manifolds, Algorithm 2): linear
-/// multistep weights for the noise (Eq. 12), carried over each step by the transfer part of DDIM
-/// (Eq. 11), as diffusers' PNDMScheduler takes it.
+/// multistep weights for the noise (Eq. 12), carried over each step by the transfer part (Eq. 11), which is
+/// DDIM's, as diffusers' PNDMScheduler takes it.
 ///
 /// With `runge_kutta_start` the first three steps of at least four are pseudo Runge-Kutta (Eq. 13), which
 /// ask four times; without (PLMS) only the first step is taken twice, the second time with the mean of the noise
@@ -21,7 +21,6 @@ pub fn pndm<S: State>(
     run: &mut Run<'_, S>,
     runge_kutta_start: bool,
 ) -> Result<S, SamplerError> {
-    run.expect_signal("pndm")?;
     let grid = run.grid;
     let runge_kutta_start = runge_kutta_start && grid.len() > 3;
     let mut history = History::new(4);
@@ -30,6 +29,9 @@ pub fn pndm<S: State>(
         let next = grid.intervals.get(index + 1).copied();
         let denoised = run.denoise(&x, interval.from)?;
         history.push(interval.from, denoised.eps.clone());
+        if next.is_some() {
+            interval.has_signal("pndm")?;
+        }
         x = match next {
             Some(next) if runge_kutta_start && index < 3 => {
                 runge_kutta(run, &x, &denoised.eps, interval, next)?
@@ -37,17 +39,12 @@ pub fn pndm<S: State>(
             Some(next) if !runge_kutta_start && index == 0 => {
                 twice(run, &x, &denoised, interval, next)?
             }
-            _ => transfer(&x, interval.from, interval.to, &combined(&history, &denoised.eps)),
+            None if index == 0 => interval.holding(&x, &denoised.x0),
+            _ => interval.along(&x, &combined(&history, &denoised.eps)),
         };
         run.tell(index, interval.to, &x, &denoised.x0)?;
     }
     Ok(x)
-}
-
-/// The transfer part: `x_s = (alpha_s / alpha_t) x_t + alpha_s (sigma_s / alpha_s - sigma_t /
-/// alpha_t) eps` (Eq. 11).
-fn transfer<S: State>(x: &S, from: NoiseLevel, to: NoiseLevel, eps: &S) -> S {
-    x.combine(to.alpha / from.alpha, eps, to.alpha * (to.ratio() - from.ratio()))
 }
 
 /// The noise over the next step from its last four values, or from as many as there are (Adams and
@@ -73,10 +70,10 @@ fn twice<S: State>(
     interval: Interval,
     next: Interval,
 ) -> Result<S, SamplerError> {
-    let there = transfer(x, interval.from, interval.to, &denoised.eps);
+    let there = interval.along(x, &denoised.eps);
     let ahead = run.denoise(&there, next.from)?.eps;
     let from = shifted(run.grid, next.from, 1.0).unwrap_or(interval.from);
-    Ok(transfer(x, from, next.from, &denoised.eps.combine(0.5, &ahead, 0.5)))
+    Ok(Interval { from, to: next.from }.along(x, &denoised.eps.combine(0.5, &ahead, 0.5)))
 }
 
 /// A pseudo Runge-Kutta step of four calls (Eq. 13).
@@ -94,12 +91,13 @@ fn runge_kutta<S: State>(
     };
     let below = shifted(run.grid, from, -0.5).unwrap_or_else(middle);
     let above = shifted(run.grid, next.from, 0.5).unwrap_or_else(middle);
-    let second = run.denoise(&transfer(x, from, below, first), above)?.eps;
-    let third = run.denoise(&transfer(x, from, above, &second), above)?.eps;
-    let last = run.denoise(&transfer(x, from, next.from, &third), next.from)?.eps;
+    let to = |to: NoiseLevel| Interval { from, to };
+    let second = run.denoise(&to(below).along(x, first), above)?.eps;
+    let third = run.denoise(&to(above).along(x, &second), above)?.eps;
+    let last = run.denoise(&to(next.from).along(x, &third), next.from)?.eps;
     let ends = first.combine(1.0 / 6.0, &last, 1.0 / 6.0);
     let middles = second.combine(1.0 / 3.0, &third, 1.0 / 3.0);
-    Ok(transfer(x, from, next.from, &ends.combine(1.0, &middles, 1.0)))
+    Ok(to(next.from).along(x, &ends.combine(1.0, &middles, 1.0)))
 }
 
 /// The level so many of the grid's strides above `level`, in whole timesteps; `None` on a grid that

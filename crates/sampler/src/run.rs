@@ -87,17 +87,6 @@ impl<S: State> Run<'_, S> {
         self.denoiser.denoise(x, level)
     }
 
-    /// Refuses a grid whose first level has no signal, for a sampler that divides by it.
-    pub(crate) fn expect_signal(&self, sampler: &str) -> Result<(), SamplerError> {
-        match self.grid.intervals.first() {
-            Some(first) if first.from.alpha == 0.0 => Err(SamplerError::Unsuitable(format!(
-                "{sampler} divides by the share of signal, and the first level of this grid has none \
-                 (zero terminal SNR); ddpm, ddim, dpmpp_2m and unipc can start there"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// Refuses an order that a multistep solver has no formula for.
     pub(crate) fn expect_order(&self, sampler: &str, order: u32) -> Result<(), SamplerError> {
         match (1..=3).contains(&order) {

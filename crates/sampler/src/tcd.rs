@@ -23,10 +23,8 @@ pub fn tcd<S: State>(x: S, run: &mut Run<'_, S>, gamma: f64) -> Result<S, Sample
         let x_s = step.denoised.x0.combine(past.alpha, &step.denoised.eps, past.sigma);
         // The way back up: q(x_to | x_past) scales by alpha and adds the forward variance.
         let std = Posterior::between(to, past).forward_variance.max(0.0).sqrt();
-        if std == 0.0 {
-            return Ok(x_s);
-        }
-        Ok(x_s.combine(to.alpha / past.alpha, &run.fresh_noise(step.x), std))
+        let mean = x_s.combine(to.alpha / past.alpha, &x_s, 0.0);
+        Ok(run.stirred(mean, std))
     })
 }
 

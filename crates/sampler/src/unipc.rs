@@ -1,6 +1,7 @@
 //! The unified predictor-corrector.
 
-use crate::{Denoised, History, Interval, Run, SamplerError, State};
+use crate::denoiser::slope;
+use crate::{History, Interval, Run, SamplerError, State};
 
 /// The function `B(h)` of UniPC (Zhao et al., UniPC, section 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,16 +41,16 @@ impl UniPc {
 /// signal, or the observer's wish to stop.
 pub fn unipc<S: State>(x: S, run: &mut Run<'_, S>, settings: UniPc) -> Result<S, SamplerError> {
     run.expect_order("unipc", settings.order)?;
-    if !settings.predict_x0 {
-        run.expect_signal("unipc without predict_x0")?;
-    }
     let mut history = History::new(3);
     let mut before: Option<(S, Interval, usize)> = None;
     run.walk(x, |run, step| {
-        let x0 = step.denoised.x0.clone();
+        let x0 = &step.denoised.x0;
         let word = match settings.predict_x0 {
-            true => x0,
-            false => Denoised::from_x0(step.x, step.interval.from, x0).eps,
+            true => x0.clone(),
+            false => {
+                step.interval.has_signal("unipc without predict_x0")?;
+                slope(step.x, step.interval.from, x0)
+            }
         };
         let x = match &before {
             Some((x, interval, order)) => {
@@ -59,7 +60,7 @@ pub fn unipc<S: State>(x: S, run: &mut Run<'_, S>, settings: UniPc) -> Result<S,
         };
         let x = x.unwrap_or_else(|| step.x.clone());
         history.push(step.interval.from, word);
-        let order = settings.order_at(run.grid.asked - step.index, step.interval, &history);
+        let order = settings.order_at(run.grid.left(step.index), step.interval, &history);
         let next = settings.advance(&x, step.interval, &history, order, None);
         before = Some((x, step.interval, order));
         Ok(next.unwrap_or_else(|| step.x.clone()))
@@ -82,23 +83,17 @@ impl UniPc {
     fn advance<S: State>(
         self,
         x: &S,
-        Interval { from, to }: Interval,
+        interval: Interval,
         history: &History<S>,
         order: usize,
         word: Option<&S>,
     ) -> Option<S> {
+        let Interval { from, to } = interval;
         let (_, m0) = history.get(0)?;
-        let h = to.half_log_snr() - from.half_log_snr();
-        // The first-order step, where sigma_t e^h = alpha_t sigma_s / alpha_s.
+        let h = interval.log_step();
         let (start, z, scale) = match self.predict_x0 {
-            true => {
-                let keep = to.sigma / from.sigma;
-                (x.combine(keep, m0, to.alpha - keep * from.alpha), -h, to.alpha)
-            }
-            false => {
-                let keep = to.alpha / from.alpha;
-                (x.combine(keep, m0, to.sigma - keep * from.sigma), h, to.sigma)
-            }
+            true => (interval.holding(x, m0), -h, to.alpha),
+            false => (interval.along(x, m0), h, to.sigma),
         };
         let mut places = Vec::new();
         let mut differences = Vec::new();

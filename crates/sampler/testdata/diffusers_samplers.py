@@ -43,6 +43,23 @@ def draw(shape, generator=None, device=None, dtype=None, layout=None):
 
 torch_utils.randn_tensor = draw
 
+class BrownianPath:
+    """A Brownian path against sigma for two-stage steps, in place of torchsde's tree: first the noise of the way to
+    the middle, then that of the whole way, which it is a part of."""
+
+    def __init__(self, generator):
+        self.generator, self.half = generator, None
+
+    def __call__(self, sigma, sigma_next):
+        z = draw(start().shape, self.generator)
+        if self.half is None:
+            self.half = (sigma_next, z)
+            return z
+        (middle, first), self.half = self.half, None
+        part = (sigma - middle) / (sigma - sigma_next)
+        return part**0.5 * first + (1 - part) ** 0.5 * z
+
+
 LINEAR = dict(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
 SCALED = dict(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 EPS, V = "epsilon", "v_prediction"
@@ -59,7 +76,7 @@ def loop(scheduler, steps, step_options):
         assert getattr(scheduler, table, start()).dtype == torch.float64, table
     generator = torch.Generator().manual_seed(0)
     if scheduler.__class__.__name__ == "DPMSolverSDEScheduler":
-        scheduler.noise_sampler = lambda sigma, sigma_next: draw(start().shape, generator)
+        scheduler.noise_sampler = BrownianPath(generator)
         generator = None
     if "generator" in scheduler.step.__code__.co_varnames and generator is not None:
         step_options = {**step_options, "generator": generator}

@@ -16,6 +16,12 @@ use support::{
     walk,
 };
 
+/// The samplers that serve the grids below.
+fn served() -> Vec<Sampler> {
+    let serves = |s: &Sampler| s.entry().serves.contains(&Path::VariancePreserving);
+    Sampler::all().into_iter().filter(serves).collect()
+}
+
 /// What a sampler promises about where it ends.
 enum Nature {
     /// It follows the probability-flow curve through its start, with an error that falls as a power
@@ -46,7 +52,7 @@ fn one_stream(seed: u64) -> OneStream {
 fn every_grid_ends_on_the_point_that_the_data_is() {
     let point = vec![0.7, -1.3, 0.0];
     let schedule = ddpm_schedule();
-    for sampler in Sampler::all() {
+    for sampler in served() {
         for steps in [1, 2, 7, 1000] {
             for grid in [even_angles(steps), walk(&schedule, steps)] {
                 let mut exact = Exact(GaussianMixture::single(point.clone(), 0.0));
@@ -67,7 +73,7 @@ fn every_grid_ends_on_the_point_that_the_data_is() {
 fn one_step_takes_the_denoisers_word() {
     let data = GaussianMixture::single(vec![0.5; 4], 0.3);
     let start = vec![1.0, -0.2, 0.4, -2.0];
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let grid = walk(&ddpm_schedule(), 1);
         let NoiseLevel { alpha, sigma } = grid.intervals[0].from;
         let expected = data.posterior_mean(&start, alpha, sigma);
@@ -81,7 +87,7 @@ fn one_step_takes_the_denoisers_word() {
 /// Orders above the first are measured away from the ends, see [`even_log_snr`].
 #[test]
 fn deterministic_samplers_converge_with_their_order() {
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let Nature::Deterministic { order } = nature(sampler) else { continue };
         let grid = if order > 1.0 { even_log_snr } else { even_angles };
         for steps in [64, 128, 256] {
@@ -108,7 +114,7 @@ fn samples_have_the_mean_and_variance_of_the_data() {
     const N: usize = 20_000;
     let (mean, v) = (0.4, 0.25);
     let grid = walk(&ddpm_schedule(), 1000);
-    for sampler in Sampler::all().into_iter().filter(samples_by_the_posterior_mean) {
+    for sampler in served().into_iter().filter(samples_by_the_posterior_mean) {
         let mut noise = one_stream(5);
         let start = normals(&mut noise.0, N);
         let mut exact = Exact(GaussianMixture::single(vec![mean; N], v));
@@ -144,7 +150,7 @@ fn samples_fall_into_the_modes_by_their_weights() {
         variances: vec![0.01, 0.01],
     };
     let grid = walk(&ddpm_schedule(), 250);
-    for sampler in Sampler::all().into_iter().filter(samples_by_the_posterior_mean) {
+    for sampler in served().into_iter().filter(samples_by_the_posterior_mean) {
         let mut noise = one_stream(6);
         let start = normals(&mut noise.0, N);
         let denoiser = &mut Elementwise(data.clone());
@@ -167,7 +173,7 @@ fn a_sample_depends_on_its_seed_alone() {
         let mut exact = Exact(GaussianMixture::single(vec![0.4; n], 0.25));
         sample(sampler, start, &mut exact, &even_angles(20), &mut noise, &mut ()).unwrap()
     };
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let together = draw(sampler, 40, 7);
         assert_eq!(together, draw(sampler, 40, 7), "{sampler:?}");
         let alone = (0..7).flat_map(|i| draw(sampler, 40 + i, 1));
@@ -179,7 +185,7 @@ fn a_sample_depends_on_its_seed_alone() {
 #[test]
 fn the_observer_sees_every_step() {
     let grid = even_angles(9);
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let mut seen = Vec::new();
         let mut last = Vec::new();
         let mut watch = |moment: Moment<'_, Vec<f64>>| {
@@ -199,7 +205,7 @@ fn the_observer_sees_every_step() {
 
 #[test]
 fn the_observer_can_cancel() {
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let mut steps = 0;
         let mut watch = |_: Moment<'_, Vec<f64>>| {
             steps += 1;
@@ -232,7 +238,7 @@ impl Denoiser<Vec<f64>> for Failing {
 
 #[test]
 fn the_denoisers_error_is_the_samplers() {
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let mut failing = Failing(0);
         let (noise, all) = (&mut one_stream(1), &mut ());
         let error = sample(sampler, vec![0.3], &mut failing, &even_angles(9), noise, all);
@@ -246,7 +252,7 @@ fn the_denoisers_error_is_the_samplers() {
 fn samplers_go_by_the_clipped_estimate() {
     // The noise that the network says is not clipped: where diffusers' class clips nothing, nothing is.
     let clipped = |s: &Sampler| s.entry().clips.is_some() || s.entry().thresholds;
-    for sampler in Sampler::all().into_iter().filter(clipped) {
+    for sampler in served().into_iter().filter(clipped) {
         let inner = Exact(GaussianMixture::single(vec![5.0, -5.0], 0.1));
         let mut clipped = Clip { inner, limit: Limit::Clip { range: 1.0 } };
         let mut inside = true;

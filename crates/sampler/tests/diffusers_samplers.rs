@@ -15,10 +15,6 @@ use sumi_sampler::{
 use sumi_testkit::{golden, relative_error};
 use support::{Dummy, OneStream, dummy_start, sample};
 
-/// Cases of samplers that the catalog does not have yet.
-const PENDING: &[&str] =
-    &["euler", "euler_a", "heun", "dpm2", "dpm2_a", "lms", "dpmpp_sde", "flow_euler", "flow_heun"];
-
 /// The tables have 9 significant digits and the sums 10; what is left is float64's rounding, in steps by
 /// ratios of up to 157, and differences of logarithms.
 const BOUND: f64 = 1e-5;
@@ -169,11 +165,15 @@ fn every_loop_of_diffusers_agrees() {
         match case.sampler() {
             Some(sampler) => {
                 let error = case.error(sampler);
-                if error.is_nan() || error > BOUND {
+                // The middle of an ancestral step of dpm2_a is the next level. On Karras grids diffusers
+                // tells the network its time, there unrounded and as the next level rounded; here a
+                // level has one time.
+                let twice_told = case.sampler == "dpm2_a" && case.kind == Some(GridKind::Karras);
+                let bound = if twice_told { 1e-3 } else { BOUND };
+                if error.is_nan() || error > bound {
                     far.push(format!("{error:.1e} {what}"));
                 }
             }
-            None if PENDING.contains(&case.sampler.as_str()) => {}
             None => unknown.push(what),
         }
     }

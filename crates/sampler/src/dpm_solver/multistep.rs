@@ -1,11 +1,8 @@
 //! The multistep DPM-Solvers.
 
 use super::{Algorithm, DpmSolver, SecondOrder, phi};
-use crate::{Denoised, Grid, History, Interval, Run, SamplerError, State};
-use sumi_process::Posterior;
-
-/// A walk of fewer steps than this is short, in diffusers.
-const SHORT: usize = 15;
+use crate::denoiser::slope;
+use crate::{Grid, History, Interval, Run, SamplerError, State};
 
 /// The multistep DPM-Solvers (Lu et al., DPM-Solver, Eq. 3.7, and DPM-Solver++, Algorithm 2 and
 /// section 6): each step is DDIM's or ancestral sampling's, plus the differences of the last few
@@ -24,31 +21,28 @@ pub fn dpm_solver<S: State>(
     settings: DpmSolver,
 ) -> Result<S, SamplerError> {
     run.expect_order("dpm_solver", settings.order)?;
-    if settings.algorithm == Algorithm::SdeDpmSolver {
-        run.expect_signal("sde-dpmsolver")?;
-    }
     let mut history = History::new(3);
     run.walk(x, |run, step| {
+        if settings.algorithm == Algorithm::SdeDpmSolver {
+            step.interval.has_signal("sde-dpmsolver")?;
+        }
         let x0 = &step.denoised.x0;
-        let eps = Denoised::from_x0(step.x, step.interval.from, x0.clone()).eps;
+        let eps = slope(step.x, step.interval.from, x0);
         let word = if settings.algorithm.predicts_data() { x0 } else { &eps };
         history.push(step.interval.from, word.clone());
         let order = settings.order_at(run.grid, step.index).min(history.len());
         let (mean, std) = first_order(settings.algorithm, step.interval, step.x, x0, &eps);
         let mean = higher_orders(settings, step.interval, mean, &history, order);
-        match std > 0.0 {
-            true => Ok(mean.combine(1.0, &run.fresh_noise(step.x), std)),
-            false => Ok(mean),
-        }
+        Ok(run.stirred(mean, std))
     })
 }
 
 impl DpmSolver {
     /// The order of a step, if enough of the network's words are known.
     fn order_at(self, grid: &Grid, index: usize) -> usize {
-        let short = self.lower_order_final && grid.asked < SHORT;
+        let short = self.lower_order_final && grid.is_short();
         let clean = grid.intervals[index].to.is_clean();
-        let most = match grid.asked - index {
+        let most = match grid.left(index) {
             _ if clean => 1,
             1 if short || self.euler_at_final => 1,
             2 if short => 2,
@@ -61,25 +55,23 @@ impl DpmSolver {
 /// The step by a constant, and the standard deviation of the noise that it adds.
 fn first_order<S: State>(
     algorithm: Algorithm,
-    Interval { from, to }: Interval,
+    interval: Interval,
     x: &S,
     x0: &S,
     eps: &S,
 ) -> (S, f64) {
-    // sigma_t e^h, which stays finite where sigma_t is 0.
-    let grown = to.alpha * from.ratio();
+    let Interval { from, to } = interval;
     match algorithm {
-        Algorithm::DpmSolver | Algorithm::DpmSolverPp => (x0.combine(to.alpha, eps, to.sigma), 0.0),
-        Algorithm::SdeDpmSolverPp => {
-            let q = Posterior::between(from, to);
-            (x0.combine(q.coef_x0, x, q.coef_xt), q.variance.sqrt())
-        }
+        Algorithm::DpmSolver | Algorithm::DpmSolverPp => (interval.holding(x, x0), 0.0),
+        Algorithm::SdeDpmSolverPp => interval.reversing(x, x0, 1.0),
         // Its noise does not vanish with sigma_t; the last step is the other algorithms'.
         Algorithm::SdeDpmSolver if to.is_clean() => (x0.clone(), 0.0),
-        Algorithm::SdeDpmSolver => (
-            x0.combine(to.alpha, eps, 2.0 * to.sigma - grown),
-            (grown * grown - to.sigma * to.sigma).sqrt(),
-        ),
+        Algorithm::SdeDpmSolver => {
+            // sigma_t e^h.
+            let grown = to.alpha * from.ratio();
+            let std = (grown * grown - to.sigma * to.sigma).sqrt();
+            (x0.combine(to.alpha, eps, 2.0 * to.sigma - grown), std)
+        }
     }
 }
 
@@ -87,7 +79,7 @@ fn first_order<S: State>(
 /// (DPM-Solver++, Eq. 13 and Appendix A).
 fn higher_orders<S: State>(
     settings: DpmSolver,
-    Interval { from, to }: Interval,
+    interval: Interval,
     mean: S,
     history: &History<S>,
     order: usize,
@@ -96,7 +88,8 @@ fn higher_orders<S: State>(
     else {
         return mean;
     };
-    let h = to.half_log_snr() - from.half_log_snr();
+    let Interval { from, to } = interval;
+    let h = interval.log_step();
     let (z, scale) = settings.algorithm.exponent(h, to);
     let (phi_2, phi_3) = phi(z);
     // A level without signal is infinitely far: its ratio r is infinite, and its difference 0.

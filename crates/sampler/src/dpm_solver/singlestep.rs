@@ -1,7 +1,8 @@
 //! The singlestep DPM-Solvers.
 
 use super::{Algorithm, phi};
-use crate::{Denoised, Interval, Run, SamplerError, State};
+use crate::denoiser::slope;
+use crate::{Interval, Run, SamplerError, State};
 use sumi_process::NoiseLevel;
 
 /// DPM-Solver-1, -2 and -3 (Lu et al., DPM-Solver, Algorithms 1 and 2), by the noise or by the data
@@ -30,11 +31,10 @@ pub fn dpm_solver_singlestep<S: State>(
         let Interval { from, to } = step.interval;
         let word = |x: &S, level: NoiseLevel, x0: &S| match algorithm.predicts_data() {
             true => x0.clone(),
-            false => Denoised::from_x0(x, level, x0.clone()).eps,
+            false => slope(x, level, x0),
         };
-        let eps = Denoised::from_x0(step.x, from, step.denoised.x0.clone()).eps;
-        let ddim = |to: NoiseLevel| step.denoised.x0.combine(to.alpha, &eps, to.sigma);
-        let h = to.half_log_snr() - from.half_log_snr();
+        let ddim = |to: NoiseLevel| Interval { from, to }.holding(step.x, &step.denoised.x0);
+        let h = step.interval.log_step();
         if order == 1 || !h.is_finite() {
             return Ok(ddim(to));
         }

@@ -87,9 +87,11 @@ pub struct Grid {
     pub told: Vec<(NoiseLevel, f64)>,
     /// The table of timesteps that the levels were picked from, for the samplers that go by timesteps.
     pub schedule: Option<Schedule>,
-    /// How many steps were asked for: one more than there are where the last would have led from a
-    /// level to itself. The solvers that take their last steps at a lower order count with it.
+    /// How many steps were asked for, whatever part of them is taken.
     pub asked: usize,
+    /// How many steps are left out at the end because they would have led from a level to itself. diffusers
+    /// takes them, and counts with them where a solver ends with lower orders.
+    pub left_out: usize,
 }
 
 impl Grid {
@@ -113,8 +115,8 @@ impl Grid {
             (Path::VarianceExploding, Some(first)) => first.sigma,
             _ => 1.0,
         };
-        let asked = levels.len();
-        Self { path, intervals, start_std, told: Vec::new(), schedule: None, asked }
+        let (asked, left_out) = (levels.len(), levels.len() - intervals.len());
+        Self { path, intervals, start_std, told: Vec::new(), schedule: None, asked, left_out }
     }
 
     /// The training timesteps that `steps` steps visit, highest first, as diffusers picks them.
@@ -156,6 +158,16 @@ impl Grid {
     /// Whether there is no step.
     pub fn is_empty(&self) -> bool {
         self.intervals.is_empty()
+    }
+
+    /// How many steps there are from step `index` on, itself and those that are left out counted.
+    pub(crate) fn left(&self, index: usize) -> usize {
+        self.len() - index + self.left_out
+    }
+
+    /// Whether it has so few steps that solvers end with lower orders (15 in diffusers).
+    pub(crate) fn is_short(&self) -> bool {
+        self.asked < 15
     }
 
     /// What the network is told of `level`, where this grid knows better than the process.

@@ -243,17 +243,18 @@ impl GridRequest {
         };
         let levels: Vec<NoiseLevel> = match kind {
             None | Some(GridKind::SgmUniform | GridKind::Simple) => {
-                // Sampling stops a thousandth before the data (Score SDE, Appendix C).
-                let earliest = earliest.max(1e-3 * latest);
+                let shifted = |t: f64| match process {
+                    Process::Flow => self.shift * t / (1.0 + (self.shift - 1.0) * t),
+                    _ => t,
+                };
+                // Sampling stops a thousandth before the data (Score SDE, Appendix C). diffusers shifts
+                // that end of a flow twice.
+                let earliest = shifted(earliest.max(1e-3 * latest));
                 let last = match kind {
                     None => (self.steps.max(2) - 1) as f64,
                     _ => self.steps as f64,
                 };
                 let time = |i: usize| latest + (earliest - latest) * i as f64 / last;
-                let shifted = |t: f64| match process {
-                    Process::Flow => self.shift * t / (1.0 + (self.shift - 1.0) * t),
-                    _ => t,
-                };
                 (0..self.steps).map(|i| process.level(shifted(time(i)))).collect()
             }
             Some(kind) => {
