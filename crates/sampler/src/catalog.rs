@@ -1,82 +1,7 @@
-//! Every sampler, and what there is to know about it.
+//! What there is to know about every sampler.
 
-use crate::{Convention, Run, SamplerError, State, ddim, ddpm, ode};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use std::fmt;
+use crate::{Algorithm, Churn, Convention, DpmSolver, Sampler, UniPc};
 use sumi_process::{Path, ReverseVariance};
-
-/// A sampler with its settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Sampler {
-    /// Ancestral sampling, see [`ddpm`].
-    Ddpm {
-        /// The variance that each step adds.
-        variance: ReverseVariance,
-    },
-    /// Denoising diffusion implicit model, see [`ddim`].
-    Ddim {
-        /// 0 is deterministic, 1 adds as much noise as ancestral sampling.
-        eta: f64,
-    },
-    /// The probability-flow ODE with steps as the error asks for, see [`ode`].
-    Ode {
-        /// The error of a step, relative and absolute.
-        tolerance: f64,
-    },
-}
-
-impl Sampler {
-    /// Every sampler with its usual settings and with the others that are worth a test, for whoever has
-    /// to try them all.
-    pub fn all() -> Vec<Self> {
-        let usual = CATALOG.iter().map(|entry| entry.sampler);
-        let others =
-            [Self::Ddpm { variance: ReverseVariance::FixedLarge }, Self::Ddim { eta: 1.0 }];
-        usual.chain(others).collect()
-    }
-
-    /// Runs the film backwards: takes `x`, noise at the grid's first level, to data.
-    ///
-    /// # Errors
-    /// The denoiser's, a grid that the sampler cannot serve, or the observer's wish to stop.
-    pub fn sample<S: State>(self, x: S, run: &mut Run<'_, S>) -> Result<S, SamplerError> {
-        match self {
-            Self::Ddpm { variance } => ddpm(x, run, variance),
-            Self::Ddim { eta } => ddim(x, run, eta),
-            Self::Ode { tolerance } => ode(x, run, tolerance),
-        }
-    }
-
-    /// What the catalog says about it.
-    pub fn entry(self) -> &'static Entry {
-        let same = |entry: &&Entry| {
-            std::mem::discriminant(&entry.sampler) == std::mem::discriminant(&self)
-        };
-        CATALOG.iter().find(same).unwrap_or(&CATALOG[0])
-    }
-
-    /// Whether these settings draw fresh noise.
-    pub fn adds_noise(self) -> bool {
-        match self {
-            Self::Ddim { eta } => eta > 0.0,
-            _ => self.entry().order.is_none(),
-        }
-    }
-
-    /// Whether it takes steps of its own between the levels of the grid, as its error asks for. Its error
-    /// falls with its tolerance and not with the steps, and a sample depends on its batch within it.
-    pub fn is_adaptive(self) -> bool {
-        matches!(self, Self::Ode { .. })
-    }
-
-    /// The same sampler with another `eta`, the share of ancestral noise; `None` where it has none.
-    pub fn with_eta(self, eta: f64) -> Option<Self> {
-        match self {
-            Self::Ddim { .. } => Some(Self::Ddim { eta }),
-            _ => None,
-        }
-    }
-}
 
 /// What there is to know about a sampler.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,6 +40,41 @@ pub struct Entry {
 const EVERYWHERE: &[Path] =
     &[Path::VariancePreserving, Path::SubVariancePreserving, Path::VarianceExploding, Path::Flow];
 
+/// Where some signal is left at every level that it visits: the sampler divides by `alpha`.
+const SIGNAL: &[Path] =
+    &[Path::VariancePreserving, Path::SubVariancePreserving, Path::VarianceExploding];
+
+/// What most samplers that go by ratios have in common.
+const BY_RATIOS: Entry = Entry {
+    name: "",
+    sampler: Sampler::Euler,
+    paper: "",
+    order: None,
+    calls_per_step: 1,
+    usual_steps: Some(30),
+    convention: Convention::Ratios { rounded: false },
+    clips: None,
+    thresholds: false,
+    serves: EVERYWHERE,
+    scheduler: None,
+    elsewhere: &[],
+    advice: "",
+};
+
+/// What most solvers in log SNR have in common.
+const MULTISTEP: Entry = Entry {
+    order: Some(2),
+    usual_steps: Some(20),
+    convention: Convention::Multistep,
+    thresholds: true,
+    ..BY_RATIOS
+};
+
+/// The usual singlestep solver of an order.
+const fn singlestep(order: u32) -> Sampler {
+    Sampler::DpmSolverSinglestep { algorithm: Algorithm::DpmSolver, order }
+}
+
 /// Every sampler, in the order in which a user reads of them.
 pub const CATALOG: &[Entry] = &[
     Entry {
@@ -148,6 +108,303 @@ pub const CATALOG: &[Entry] = &[
         advice: "good from 20 steps; deterministic unless eta says otherwise",
     },
     Entry {
+        name: "euler",
+        sampler: Sampler::Euler,
+        paper: "Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, Algorithm 1, lines 4 and 5",
+        order: Some(1),
+        scheduler: Some("EulerDiscreteScheduler"),
+        elsewhere: &["Euler", "sample_euler"],
+        advice: "fast and plain; good from 20 steps",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "euler_a",
+        sampler: Sampler::EulerA { eta: 1.0 },
+        paper: "Song, Meng and Ermon 2020, Denoising Diffusion Implicit Models, Eq. 12 and 16, as k-diffusion writes it",
+        scheduler: Some("EulerAncestralDiscreteScheduler"),
+        elsewhere: &["Euler a", "sample_euler_ancestral"],
+        advice: "varied pictures in few steps; they keep changing as steps are added",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "heun",
+        sampler: Sampler::Heun,
+        paper: "Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, Algorithm 1",
+        order: Some(2),
+        calls_per_step: 2,
+        usual_steps: Some(20),
+        clips: Some(false),
+        serves: SIGNAL,
+        scheduler: Some("HeunDiscreteScheduler"),
+        elsewhere: &["Heun", "sample_heun"],
+        advice: "accurate; each step costs two calls",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "dpm2",
+        sampler: Sampler::Dpm2,
+        paper: "Lu et al. 2022, DPM-Solver, Algorithm 1, as k-diffusion writes it",
+        order: Some(2),
+        calls_per_step: 2,
+        usual_steps: Some(20),
+        convention: Convention::Ratios { rounded: true },
+        serves: SIGNAL,
+        scheduler: Some("KDPM2DiscreteScheduler"),
+        elsewhere: &["DPM2", "sample_dpm_2"],
+        advice: "as accurate as heun at the same cost",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "dpm2_a",
+        sampler: Sampler::Dpm2A { eta: 1.0 },
+        paper: "Lu et al. 2022, DPM-Solver, Algorithm 1, with k-diffusion's ancestral noise",
+        calls_per_step: 2,
+        usual_steps: Some(20),
+        convention: Convention::Ratios { rounded: true },
+        serves: SIGNAL,
+        scheduler: Some("KDPM2AncestralDiscreteScheduler"),
+        elsewhere: &["DPM2 a", "sample_dpm_2_ancestral"],
+        advice: "varied pictures; each step costs two calls",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "lms",
+        sampler: Sampler::Lms { order: 4 },
+        paper: "Hairer, Norsett and Wanner 1993, Solving Ordinary Differential Equations I, section III.5",
+        order: Some(4),
+        scheduler: Some("LMSDiscreteScheduler"),
+        elsewhere: &["LMS", "sample_lms"],
+        advice: "accurate from 30 steps; unstable below 15",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "edm",
+        sampler: Sampler::Edm { churn: Churn::NONE },
+        paper: "Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, Algorithm 2",
+        order: Some(2),
+        calls_per_step: 2,
+        usual_steps: Some(18),
+        serves: SIGNAL,
+        elsewhere: &["EDM"],
+        advice: "for EDM models; churn mends the errors of earlier steps",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "dpmpp_2s_a",
+        sampler: Sampler::Dpmpp2sA { eta: 1.0 },
+        paper: "Lu et al. 2022, DPM-Solver++, Algorithm 1, with k-diffusion's ancestral noise",
+        calls_per_step: 2,
+        usual_steps: Some(20),
+        serves: SIGNAL,
+        elsewhere: &["DPM++ 2S a", "sample_dpmpp_2s_ancestral"],
+        advice: "varied pictures with much detail; each step costs two calls",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "dpmpp_sde",
+        sampler: Sampler::DpmppSde { eta: 1.0 },
+        paper: "Lu et al. 2022, DPM-Solver++, section 5, as k-diffusion writes it",
+        calls_per_step: 2,
+        usual_steps: Some(15),
+        serves: SIGNAL,
+        scheduler: Some("DPMSolverSDEScheduler"),
+        elsewhere: &["DPM++ SDE", "sample_dpmpp_sde"],
+        advice: "good from 10 steps with karras; each step costs two calls",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "dpmpp_2m_sde",
+        sampler: Sampler::Dpmpp2mSde { eta: 1.0 },
+        paper: "Lu et al. 2022, DPM-Solver++, section 5",
+        usual_steps: Some(25),
+        convention: Convention::Multistep,
+        thresholds: true,
+        elsewhere: &["DPM++ 2M SDE", "sample_dpmpp_2m_sde", "sde-dpmsolver++"],
+        advice: "good from 20 steps with karras",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "dpmpp_3m_sde",
+        sampler: Sampler::Dpmpp3mSde { eta: 1.0 },
+        paper: "Lu et al. 2022, DPM-Solver++, section 5, as k-diffusion continues it",
+        usual_steps: Some(40),
+        elsewhere: &["DPM++ 3M SDE", "sample_dpmpp_3m_sde"],
+        advice: "for many steps, with karras or exponential",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "flow_euler",
+        sampler: Sampler::FlowEuler,
+        paper: "Liu et al. 2022, Flow Straight and Fast, Eq. 1",
+        order: Some(1),
+        usual_steps: Some(28),
+        serves: &[Path::Flow],
+        scheduler: Some("FlowMatchEulerDiscreteScheduler"),
+        elsewhere: &["Flow Euler"],
+        advice: "for rectified flows",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "flow_heun",
+        sampler: Sampler::FlowHeun,
+        paper: "Liu et al. 2022, Flow Straight and Fast, Eq. 1",
+        order: Some(2),
+        calls_per_step: 2,
+        usual_steps: Some(20),
+        serves: &[Path::Flow],
+        scheduler: Some("FlowMatchHeunDiscreteScheduler"),
+        elsewhere: &["Flow Heun"],
+        advice: "for rectified flows; each step costs two calls",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "reverse_sde",
+        sampler: Sampler::ReverseSde,
+        paper: "Song et al. 2021, Score-Based Generative Modeling through SDEs, Eq. 6 and 46",
+        usual_steps: Some(1000),
+        serves: SIGNAL,
+        scheduler: Some("ScoreSdeVpScheduler"),
+        elsewhere: &["reverse diffusion", "Euler-Maruyama"],
+        advice: "the reverse SDE as it is written; needs many steps",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "predictor_corrector",
+        sampler: Sampler::PredictorCorrector { snr: 0.16, corrections: 1 },
+        paper: "Song et al. 2021, Score-Based Generative Modeling through SDEs, Algorithms 2 and 4",
+        calls_per_step: 2,
+        usual_steps: Some(1000),
+        serves: SIGNAL,
+        scheduler: Some("ScoreSdeVeScheduler"),
+        elsewhere: &["PC"],
+        advice: "for score networks; needs many steps",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "langevin",
+        sampler: Sampler::Langevin { steps: 5, size: 0.062 },
+        paper: "Song and Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, Algorithm 1",
+        calls_per_step: 5,
+        usual_steps: Some(232),
+        serves: SIGNAL,
+        elsewhere: &["annealed Langevin", "NCSN"],
+        advice: "for score networks; needs many levels",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "pndm",
+        sampler: Sampler::Pndm { runge_kutta_start: false },
+        paper: "Liu et al. 2022, Pseudo Numerical Methods for Diffusion Models on Manifolds, Algorithm 2",
+        order: Some(2),
+        usual_steps: Some(50),
+        convention: Convention::Strided,
+        serves: SIGNAL,
+        scheduler: Some("PNDMScheduler"),
+        elsewhere: &["PLMS"],
+        advice: "Stable Diffusion's first choice; smooth pictures from 30 steps",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "dpm_solver_1",
+        sampler: Sampler::DpmSolver(DpmSolver::new(Algorithm::DpmSolver, 1)),
+        paper: "Lu et al. 2022, DPM-Solver, Eq. 3.7",
+        order: Some(1),
+        usual_steps: Some(50),
+        elsewhere: &["dpmsolver order 1"],
+        advice: "ddim in other words",
+        ..MULTISTEP
+    },
+    Entry {
+        name: "dpm_solver_2",
+        sampler: Sampler::DpmSolver(DpmSolver::new(Algorithm::DpmSolver, 2)),
+        paper: "Lu et al. 2022, DPM-Solver, section 3.2, and DPM-Solver++, Algorithm 2",
+        elsewhere: &["dpmsolver order 2"],
+        advice: "without guidance, from 15 steps",
+        ..MULTISTEP
+    },
+    Entry {
+        name: "dpm_solver_3",
+        sampler: Sampler::DpmSolver(DpmSolver::new(Algorithm::DpmSolver, 3)),
+        paper: "Lu et al. 2022, DPM-Solver, section 3.2, and its code for the weights",
+        elsewhere: &["dpmsolver order 3"],
+        advice: "without guidance, from 15 steps; dpm_solver_3s is of third order",
+        ..MULTISTEP
+    },
+    Entry {
+        name: "dpmpp_2m",
+        sampler: Sampler::DpmSolver(DpmSolver::new(Algorithm::DpmSolverPp, 2)),
+        paper: "Lu et al. 2022, DPM-Solver++, Algorithm 2",
+        scheduler: Some("DPMSolverMultistepScheduler"),
+        elsewhere: &["DPM++ 2M", "dpmsolver++"],
+        advice: "the usual choice: good pictures in 20 steps",
+        ..MULTISTEP
+    },
+    Entry {
+        name: "unipc",
+        sampler: Sampler::UniPc(UniPc::new(2)),
+        paper: "Zhao et al. 2023, UniPC, Algorithms 5 to 8",
+        order: Some(3),
+        scheduler: Some("UniPCMultistepScheduler"),
+        elsewhere: &["UniPC", "uni_pc_bh2"],
+        advice: "the best below 15 steps",
+        ..MULTISTEP
+    },
+    Entry {
+        name: "deis",
+        sampler: Sampler::Deis { order: 2, lower_order_final: true },
+        paper: "Zhang and Chen 2022, Fast Sampling of Diffusion Models with Exponential Integrator, Eq. 15",
+        scheduler: Some("DEISMultistepScheduler"),
+        elsewhere: &["DEIS"],
+        advice: "much like dpm_solver_2, from 15 steps",
+        ..MULTISTEP
+    },
+    Entry {
+        name: "lcm",
+        sampler: Sampler::Lcm,
+        paper: "Luo et al. 2023, Latent Consistency Models, Algorithm 3",
+        usual_steps: Some(4),
+        convention: Convention::Distilled,
+        clips: Some(false),
+        thresholds: true,
+        scheduler: Some("LCMScheduler"),
+        elsewhere: &["LCM"],
+        advice: "for models distilled to it: 2 to 8 steps",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "tcd",
+        sampler: Sampler::Tcd { gamma: 0.3 },
+        paper: "Zheng et al. 2024, Trajectory Consistency Distillation, Algorithm 4",
+        usual_steps: Some(4),
+        convention: Convention::Distilled,
+        scheduler: Some("TCDScheduler"),
+        elsewhere: &["TCD"],
+        advice: "for models distilled to it: 2 to 8 steps",
+        ..BY_RATIOS
+    },
+    Entry {
+        name: "dpm_solver_2s",
+        sampler: singlestep(2),
+        paper: "Lu et al. 2022, DPM-Solver, Algorithm 1",
+        order: Some(2),
+        calls_per_step: 2,
+        usual_steps: Some(20),
+        elsewhere: &["dpm_solver singlestep 2"],
+        advice: "without guidance, where calls count less than steps",
+        ..MULTISTEP
+    },
+    Entry {
+        name: "dpm_solver_3s",
+        sampler: singlestep(3),
+        paper: "Lu et al. 2022, DPM-Solver, Algorithm 2",
+        order: Some(3),
+        calls_per_step: 3,
+        usual_steps: Some(10),
+        elsewhere: &["dpm_solver singlestep 3"],
+        advice: "without guidance, for the least error of many calls",
+        ..MULTISTEP
+    },
+    Entry {
         name: "ode",
         sampler: Sampler::Ode { tolerance: 1e-5 },
         paper: "Song et al. 2020, Score-Based Generative Modeling through SDEs, Eq. 13; Dormand and \
@@ -164,115 +421,3 @@ pub const CATALOG: &[Entry] = &[
         advice: "the exact curve, to compare with; more calls where its tolerance asks for them",
     },
 ];
-
-/// A sampler by its name in the [`CATALOG`].
-#[derive(Clone, Copy)]
-pub struct SamplerKind(&'static Entry);
-
-/// There is no sampler of that name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of {}, found \"{found}\"; did you mean \"{nearest}\"?", names().join(", "))]
-pub struct UnknownSampler {
-    /// What was asked for.
-    pub found: String,
-    /// The name that is most like it.
-    pub nearest: &'static str,
-}
-
-/// Every name in the [`CATALOG`].
-pub fn names() -> Vec<&'static str> {
-    CATALOG.iter().map(|entry| entry.name).collect()
-}
-
-/// "DPM++ 2M" and `dpmpp_2m` are one name.
-fn plain(name: &str) -> String {
-    let name = name.to_lowercase().replace("++", "pp");
-    name.chars().filter(|c| c.is_alphanumeric()).collect()
-}
-
-impl SamplerKind {
-    /// The sampler of a name, by its own or by what it is called elsewhere; case, spaces and
-    /// punctuation do not count.
-    ///
-    /// # Errors
-    /// An unknown name, with the nearest.
-    pub fn named(name: &str) -> Result<Self, UnknownSampler> {
-        let wanted = plain(name);
-        let own = CATALOG.iter().find(|entry| plain(entry.name) == wanted);
-        let other =
-            || CATALOG.iter().find(|entry| entry.elsewhere.iter().any(|n| plain(n) == wanted));
-        own.or_else(other).map(Self).ok_or_else(|| {
-            let likeness = |n: &&str| strsim::jaro_winkler(&wanted, &plain(n));
-            let nearest = names().into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            UnknownSampler { found: name.into(), nearest: nearest.unwrap_or_default() }
-        })
-    }
-}
-
-impl From<Sampler> for SamplerKind {
-    fn from(sampler: Sampler) -> Self {
-        Self(sampler.entry())
-    }
-}
-
-impl std::ops::Deref for SamplerKind {
-    type Target = Entry;
-
-    fn deref(&self) -> &Entry {
-        self.0
-    }
-}
-
-impl PartialEq for SamplerKind {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for SamplerKind {}
-
-impl fmt::Debug for SamplerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-impl std::str::FromStr for SamplerKind {
-    type Err = UnknownSampler;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::named(name)
-    }
-}
-
-impl Serialize for SamplerKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name)
-    }
-}
-
-impl<'de> Deserialize<'de> for SamplerKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::named(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_found_as_people_write_them() {
-        for entry in CATALOG {
-            assert_eq!(SamplerKind::named(entry.name).unwrap().name, entry.name);
-            assert_eq!(entry.sampler.entry().name, entry.name);
-            for name in entry.elsewhere {
-                assert!(SamplerKind::named(name).is_ok(), "{name}");
-            }
-        }
-        assert_eq!(SamplerKind::named("DDIM").unwrap().name, "ddim");
-        let unknown = SamplerKind::named("dimm").unwrap_err();
-        assert_eq!(unknown.nearest, "ddim");
-        assert!(unknown.to_string().ends_with("found \"dimm\"; did you mean \"ddim\"?"));
-    }
-}

@@ -19,7 +19,7 @@ pub struct Denoised<S> {
 impl<S: State> Denoised<S> {
     /// From the posterior mean alone, `eps = (x_t - alpha x_0) / sigma`.
     pub fn from_x0(x_t: &S, level: NoiseLevel, x0: S) -> Self {
-        let eps = x_t.combine(1.0 / level.sigma, &x0, -level.alpha / level.sigma);
+        let eps = slope(x_t, level, &x0);
         Self { x0, eps, variance: None }
     }
 
@@ -34,6 +34,13 @@ impl<S: State> Denoised<S> {
         let (x0, eps) = (parameterisation.x0(level), parameterisation.eps(level));
         Self { x0: of(x0), eps: of(eps), variance: None }
     }
+}
+
+/// `(x_t - alpha x_0) / sigma`, the noise direction by `x_0`: the slope of the probability-flow curve
+/// against `sigma / alpha` once the state is divided by `alpha` (Karras et al., Elucidating the Design
+/// Space, Eq. 3).
+pub(crate) fn slope<S: State>(x_t: &S, level: NoiseLevel, x0: &S) -> S {
+    x_t.combine(1.0 / level.sigma, x0, -level.alpha / level.sigma)
 }
 
 /// Says what the clean data behind a noisy state probably is.

@@ -87,6 +87,17 @@ impl<S: State> Run<'_, S> {
         self.denoiser.denoise(x, level)
     }
 
+    /// Refuses an order that a multistep solver has no formula for.
+    pub(crate) fn expect_order(&self, sampler: &str, order: u32) -> Result<(), SamplerError> {
+        match (1..=3).contains(&order) {
+            true => Ok(()),
+            false => {
+                let found = format!("{sampler}: order: expected 1, 2 or 3, found {order}");
+                Err(SamplerError::Unsuitable(found))
+            }
+        }
+    }
+
     /// A standard normal for every element of `like`.
     pub fn fresh_noise(&mut self, like: &S) -> S {
         self.noise.standard_normal(like)

@@ -8,10 +8,19 @@ use std::ops::ControlFlow;
 use sumi_process::{BetaSchedule, NoiseLevel, Path, Schedule};
 use sumi_random::{PerSample, TorchCpu};
 use sumi_sampler::{
-    Clip, Denoised, Denoiser, Grid, Limit, Moment, Noise, Sampler, SamplerError, State,
+    Clip, Convention, Denoised, Denoiser, Grid, Limit, Moment, Noise, Sampler, SamplerError, State,
 };
 use sumi_testkit::{GaussianMixture, assert_close, relative_error};
-use support::{Exact, OneStream, Streams, even_angles, normals, sample, walk};
+use support::{
+    Exact, OneStream, Streams, error_on_a_gaussian, even_angles, even_log_snr, normals, sample,
+    walk,
+};
+
+/// The samplers that serve the grids below.
+fn served() -> Vec<Sampler> {
+    let serves = |s: &Sampler| s.entry().serves.contains(&Path::VariancePreserving);
+    Sampler::all().into_iter().filter(serves).collect()
+}
 
 /// What a sampler promises about where it ends.
 enum Nature {
@@ -43,7 +52,7 @@ fn one_stream(seed: u64) -> OneStream {
 fn every_grid_ends_on_the_point_that_the_data_is() {
     let point = vec![0.7, -1.3, 0.0];
     let schedule = ddpm_schedule();
-    for sampler in Sampler::all() {
+    for sampler in served() {
         for steps in [1, 2, 7, 1000] {
             for grid in [even_angles(steps), walk(&schedule, steps)] {
                 let mut exact = Exact(GaussianMixture::single(point.clone(), 0.0));
@@ -51,7 +60,9 @@ fn every_grid_ends_on_the_point_that_the_data_is() {
                 let (noise, all) = (&mut one_stream(1), &mut ());
                 let end = sample(sampler, start, &mut exact, &grid, noise, all).unwrap();
                 let error = relative_error(&end, &point);
-                assert!(error < 1e-12, "{sampler:?}, {steps} steps: {error:e}");
+                // A step of higher order multiplies the rounding of its later calls by the ratio of
+                // the first level, 637.
+                assert!(error < 1e-10, "{sampler:?}, {steps} steps: {error:e}");
             }
         }
     }
@@ -62,7 +73,7 @@ fn every_grid_ends_on_the_point_that_the_data_is() {
 fn one_step_takes_the_denoisers_word() {
     let data = GaussianMixture::single(vec![0.5; 4], 0.3);
     let start = vec![1.0, -0.2, 0.4, -2.0];
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let grid = walk(&ddpm_schedule(), 1);
         let NoiseLevel { alpha, sigma } = grid.intervals[0].from;
         let expected = data.posterior_mean(&start, alpha, sigma);
@@ -73,38 +84,31 @@ fn one_step_takes_the_denoisers_word() {
     }
 }
 
-/// On data `N(mean, v)` the probability-flow curve is known: every `x_t` keeps its distance from the
-/// mean in standard deviations.
+/// Orders above the first are measured away from the ends, see [`even_log_snr`].
 #[test]
 fn deterministic_samplers_converge_with_their_order() {
-    let (mean, v) = (0.4, 0.25);
-    let start = vec![-1.7, -0.3, 0.2, 2.1];
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let Nature::Deterministic { order } = nature(sampler) else { continue };
         // Its error falls with its tolerance: tests/likelihood.rs.
         if sampler.is_adaptive() {
             continue;
         }
-        let error = |steps| {
-            let grid = even_angles(steps);
-            let NoiseLevel { alpha, sigma } = grid.intervals[0].from;
-            let spread = (alpha * alpha * v + sigma * sigma).sqrt();
-            let to_data = |x: &f64| mean + v.sqrt() * (x - alpha * mean) / spread;
-            let expected: Vec<f64> = start.iter().map(to_data).collect();
-            let mut exact = Exact(GaussianMixture::single(vec![mean; 4], v));
-            let (noise, all) = (&mut one_stream(1), &mut ());
-            let end = sample(sampler, start.clone(), &mut exact, &grid, noise, all).unwrap();
-            relative_error(&end, &expected)
-        };
-        for steps in [32, 64, 128] {
-            let (coarse, fine) = (error(steps), error(2 * steps));
-            let measured = (coarse / fine).log2();
+        let grid = if order > 1.0 { even_log_snr } else { even_angles };
+        for steps in [64, 128, 256] {
+            let coarse = error_on_a_gaussian(sampler, &grid(steps));
+            let measured = (coarse / error_on_a_gaussian(sampler, &grid(2 * steps))).log2();
             assert!(
                 (measured - order).abs() < 0.3,
                 "{sampler:?}: order {measured} from {steps} steps, expected {order}"
             );
         }
     }
+}
+
+/// Whether it samples from what the exact denoiser says; the others are for networks that were distilled
+/// to them (`tests/orders.rs`).
+fn samples_by_the_posterior_mean(sampler: &Sampler) -> bool {
+    sampler.entry().convention != Convention::Distilled
 }
 
 /// Mean and variance of the samples are those of the data, within four standard errors of 20,000
@@ -114,7 +118,7 @@ fn samples_have_the_mean_and_variance_of_the_data() {
     const N: usize = 20_000;
     let (mean, v) = (0.4, 0.25);
     let grid = walk(&ddpm_schedule(), 1000);
-    for sampler in Sampler::all() {
+    for sampler in served().into_iter().filter(samples_by_the_posterior_mean) {
         let mut noise = one_stream(5);
         let start = normals(&mut noise.0, N);
         let mut exact = Exact(GaussianMixture::single(vec![mean; N], v));
@@ -150,7 +154,7 @@ fn samples_fall_into_the_modes_by_their_weights() {
         variances: vec![0.01, 0.01],
     };
     let grid = walk(&ddpm_schedule(), 250);
-    for sampler in Sampler::all() {
+    for sampler in served().into_iter().filter(samples_by_the_posterior_mean) {
         let mut noise = one_stream(6);
         let start = normals(&mut noise.0, N);
         let denoiser = &mut Elementwise(data.clone());
@@ -173,7 +177,7 @@ fn a_sample_depends_on_its_seed_alone() {
         let mut exact = Exact(GaussianMixture::single(vec![0.4; n], 0.25));
         sample(sampler, start, &mut exact, &even_angles(20), &mut noise, &mut ()).unwrap()
     };
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let together = draw(sampler, 40, 7);
         assert_eq!(together, draw(sampler, 40, 7), "{sampler:?}");
         let alone: Vec<f64> = (0..7).flat_map(|i| draw(sampler, 40 + i, 1)).collect();
@@ -189,7 +193,7 @@ fn a_sample_depends_on_its_seed_alone() {
 #[test]
 fn the_observer_sees_every_step() {
     let grid = even_angles(9);
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let mut seen = Vec::new();
         let mut last = Vec::new();
         let mut watch = |moment: Moment<'_, Vec<f64>>| {
@@ -209,7 +213,7 @@ fn the_observer_sees_every_step() {
 
 #[test]
 fn the_observer_can_cancel() {
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let mut steps = 0;
         let mut watch = |_: Moment<'_, Vec<f64>>| {
             steps += 1;
@@ -242,7 +246,7 @@ impl Denoiser<Vec<f64>> for Failing {
 
 #[test]
 fn the_denoisers_error_is_the_samplers() {
-    for sampler in Sampler::all() {
+    for sampler in served() {
         let mut failing = Failing(0);
         let (noise, all) = (&mut one_stream(1), &mut ());
         let error = sample(sampler, vec![0.3], &mut failing, &even_angles(9), noise, all);
@@ -254,7 +258,9 @@ fn the_denoisers_error_is_the_samplers() {
 /// Whatever a network says, no estimate that a sampler goes by is out of range.
 #[test]
 fn samplers_go_by_the_clipped_estimate() {
-    for sampler in Sampler::all() {
+    // The noise that the network says is not clipped: where diffusers' class clips nothing, nothing is.
+    let clipped = |s: &Sampler| s.entry().clips.is_some() || s.entry().thresholds;
+    for sampler in served().into_iter().filter(clipped) {
         let inner = Exact(GaussianMixture::single(vec![5.0, -5.0], 0.1));
         let mut clipped = Clip { inner, limit: Limit::Clip { range: 1.0 } };
         let mut inside = true;

@@ -63,6 +63,13 @@ pub struct Interval {
     pub to: NoiseLevel,
 }
 
+impl Interval {
+    /// Whether both ends are one level, but for rounding.
+    fn is_empty(self) -> bool {
+        self.from == self.to || (self.from.ratio() / self.to.ratio() - 1.0).abs() < 1e-12
+    }
+}
+
 /// The way from noise to data, in steps.
 ///
 /// It ends at [`NoiseLevel::CLEAN`] unless its maker asks for another end. Each step names both its
@@ -79,6 +86,13 @@ pub struct Grid {
     /// What a network that was trained on timesteps is told at these levels, where that is not the
     /// process's own time: diffusers rounds the times of some grids.
     pub told: Vec<(NoiseLevel, f64)>,
+    /// The table of timesteps that the levels were picked from, for the samplers that go by timesteps.
+    pub schedule: Option<Schedule>,
+    /// How many steps were asked for, whatever part of them is taken.
+    pub asked: usize,
+    /// How many steps are left out at the end because they would have led from a level to itself. diffusers
+    /// takes them, and counts with them where a solver ends with lower orders.
+    pub left_out: usize,
 }
 
 impl Grid {
@@ -95,14 +109,15 @@ impl Grid {
             .zip(ends)
             .map(|(&from, to)| Interval { from, to })
             // Where the last level is the end already there is no step to take.
-            .filter(|interval| interval.from != interval.to)
+            .filter(|interval| !interval.is_empty())
             .collect();
         // A state at a variance-preserving level has a standard deviation of about 1.
         let start_std = match (path, levels.first()) {
             (Path::VarianceExploding, Some(first)) => first.sigma,
             _ => 1.0,
         };
-        Self { path, intervals, start_std, told: Vec::new() }
+        let (asked, left_out) = (levels.len(), levels.len() - intervals.len());
+        Self { path, intervals, start_std, told: Vec::new(), schedule: None, asked, left_out }
     }
 
     /// The training timesteps that `steps` steps visit, highest first, as diffusers picks them.
@@ -128,14 +143,12 @@ impl Grid {
     /// diffusers takes it, with `stride = floor(T / S)` on every spacing.
     pub fn strided(schedule: &Schedule, timesteps: &[usize], end: NoiseLevel) -> Self {
         let stride = schedule.timesteps() / timesteps.len().max(1);
-        let intervals = timesteps
-            .iter()
-            .map(|&t| Interval {
-                from: schedule.level(t),
-                to: t.checked_sub(stride).map_or(end, |previous| schedule.level(previous)),
-            })
-            .collect();
-        Self { path: Path::VariancePreserving, intervals, start_std: 1.0, told: Vec::new() }
+        let intervals = timesteps.iter().map(|&t| Interval {
+            from: schedule.level(t),
+            to: t.checked_sub(stride).map_or(end, |previous| schedule.level(previous)),
+        });
+        let empty = Self::through(Path::VariancePreserving, &[]);
+        Self { intervals: intervals.collect(), asked: timesteps.len(), ..empty }
     }
 
     /// The steps of a range, as a grid of their own.
@@ -168,6 +181,16 @@ impl Grid {
     /// Whether there is no step.
     pub fn is_empty(&self) -> bool {
         self.intervals.is_empty()
+    }
+
+    /// How many steps there are from step `index` on, itself and those that are left out counted.
+    pub(crate) fn left(&self, index: usize) -> usize {
+        self.len() - index + self.left_out
+    }
+
+    /// Whether it has so few steps that solvers end with lower orders (15 in diffusers).
+    pub(crate) fn is_short(&self) -> bool {
+        self.asked < 15
     }
 
     /// What the network is told of `level`, where this grid knows better than the process.

@@ -2,6 +2,7 @@
 
 use super::kinds::ALIGN_YOUR_STEPS_FIRST;
 use super::{Grid, GridError, GridKind, Spacing};
+use crate::Sampler;
 use sumi_process::{NoiseLevel, Path, Process, Schedule};
 
 /// How a sampler's steps are picked, as the implementations that its users know pick them.
@@ -76,6 +77,16 @@ impl GridRequest {
         }
     }
 
+    /// `steps` steps as diffusers' class of the sampler picks them where its configuration says nothing.
+    pub fn usual(sampler: Sampler, steps: usize) -> Self {
+        let convention = sampler.entry().convention;
+        let spacing = match convention {
+            Convention::Ratios { .. } | Convention::Multistep => Spacing::Linspace,
+            _ => Spacing::Leading,
+        };
+        Self { spacing, end: sampler.end(), ..Self::new(convention, steps) }
+    }
+
     /// The grid on the levels of `process`.
     ///
     /// # Errors
@@ -108,7 +119,7 @@ impl GridRequest {
             };
             let fractional = timesteps.iter().filter(|t| t.fract() != 0.0);
             grid.told = fractional.map(|&t| (level_by_ratio(schedule, t), t)).collect();
-            return Ok(self.started(grid));
+            return Ok(self.started(grid, schedule));
         };
         let levels: Vec<NoiseLevel> = match self.ratios(kind, schedule)? {
             Some(ratios) => {
@@ -129,12 +140,13 @@ impl GridRequest {
         if let Some(round) = round {
             grid.told = levels.iter().map(|&l| (l, round(schedule.timestep_of(l)))).collect();
         }
-        Ok(self.started(grid))
+        Ok(self.started(grid, schedule))
     }
 
     /// The standard deviation to start with: diffusers scales the noise of leading grids to the
     /// level's whole variance and that of the others to the noise's own.
-    fn started(&self, mut grid: Grid) -> Grid {
+    fn started(&self, mut grid: Grid, schedule: &Schedule) -> Grid {
+        grid.schedule = Some(schedule.clone());
         if let (Convention::Ratios { .. }, Spacing::Trailing | Spacing::Linspace, Some(first)) =
             (self.convention, self.spacing, grid.intervals.first())
         {
@@ -231,17 +243,18 @@ impl GridRequest {
         };
         let levels: Vec<NoiseLevel> = match kind {
             None | Some(GridKind::SgmUniform | GridKind::Simple) => {
-                // Sampling stops a thousandth before the data (Score SDE, Appendix C).
-                let earliest = earliest.max(1e-3 * latest);
+                let shifted = |t: f64| match process {
+                    Process::Flow => self.shift * t / (1.0 + (self.shift - 1.0) * t),
+                    _ => t,
+                };
+                // Sampling stops a thousandth before the data (Score SDE, Appendix C). diffusers shifts
+                // that end of a flow twice.
+                let earliest = shifted(earliest.max(1e-3 * latest));
                 let last = match kind {
                     None => (self.steps.max(2) - 1) as f64,
                     _ => self.steps as f64,
                 };
                 let time = |i: usize| latest + (earliest - latest) * i as f64 / last;
-                let shifted = |t: f64| match process {
-                    Process::Flow => self.shift * t / (1.0 + (self.shift - 1.0) * t),
-                    _ => t,
-                };
                 (0..self.steps).map(|i| process.level(shifted(time(i)))).collect()
             }
             Some(kind) => {

@@ -4,9 +4,9 @@
 use sumi_process::{NoiseLevel, Parameterisation, Path, Schedule};
 use sumi_random::{NormalSource, PerSample, TorchCpu};
 use sumi_sampler::{
-    Denoised, Denoiser, Grid, Interval, Noise, Observer, Run, Sampler, SamplerError, Spacing, State,
+    Denoised, Denoiser, Grid, Noise, Observer, Run, Sampler, SamplerError, Spacing, State,
 };
-use sumi_testkit::GaussianMixture;
+use sumi_testkit::{GaussianMixture, relative_error};
 
 /// The exact denoiser of `data`, which has as many dimensions as the state has elements.
 pub struct Exact(pub GaussianMixture);
@@ -39,7 +39,8 @@ impl Denoiser<Vec<f64>> for Dummy<'_> {
     ) -> Result<Denoised<Vec<f64>>, SamplerError> {
         let known = self.grid.told(level);
         let t = known.unwrap_or_else(|| self.parameterisation.network_time(level));
-        let output = x_t.combine(t / (t + 1.0), x_t, 0.0);
+        let scale = self.parameterisation.input_scale(level);
+        let output = x_t.combine(scale * t / (t + 1.0), x_t, 0.0);
         Ok(Denoised::from_output(x_t, level, &output, &self.parameterisation))
     }
 }
@@ -79,20 +80,38 @@ pub fn normals(source: &mut impl NormalSource, n: usize) -> Vec<f64> {
 /// almost pure noise to clean.
 pub fn even_angles(steps: usize) -> Grid {
     const FIRST: f64 = 0.999 * std::f64::consts::FRAC_PI_2;
-    let level = |i: usize| match i {
-        0 => NoiseLevel::CLEAN,
-        _ => {
-            let (sigma, alpha) = (FIRST * i as f64 / steps as f64).sin_cos();
-            NoiseLevel { alpha, sigma }
-        }
+    let level = |i: usize| {
+        let (sigma, alpha) = (FIRST * i as f64 / steps as f64).sin_cos();
+        NoiseLevel { alpha, sigma }
     };
-    let intervals = (1..=steps).rev().map(|i| Interval { from: level(i), to: level(i - 1) });
-    Grid {
-        path: Path::VariancePreserving,
-        intervals: intervals.collect(),
-        start_std: 1.0,
-        told: Vec::new(),
-    }
+    let levels: Vec<NoiseLevel> = (1..=steps).rev().map(level).collect();
+    Grid::through(Path::VariancePreserving, &levels)
+}
+
+/// A grid of `steps` steps evenly spaced in half the log signal-to-noise ratio, from -2 to 2. A step to no
+/// noise is infinitely long in it, so that the solvers that go by it take a first-order step there; that
+/// step's error, which falls with the second power, would hide what higher orders do before it.
+pub fn even_log_snr(steps: usize) -> Grid {
+    let path = Path::VariancePreserving;
+    let level = |i: usize| path.at_half_log_snr(-2.0 + 4.0 * i as f64 / steps as f64);
+    let levels: Vec<NoiseLevel> = (0..steps).map(level).collect();
+    Grid::from_levels(path, &levels, level(steps))
+}
+
+/// How far a deterministic sampler ends from the probability-flow curve on data `N(0.4, 0.25)`: there
+/// every `x_t` keeps its distance from the mean in standard deviations.
+pub fn error_on_a_gaussian(sampler: Sampler, grid: &Grid) -> f64 {
+    let (mean, v) = (0.4, 0.25);
+    let start = vec![-1.7, -0.3, 0.2, 2.1];
+    let (first, last) = (grid.intervals[0].from, grid.intervals[grid.len() - 1].to);
+    let spread = |level: NoiseLevel| (level.alpha.powi(2) * v + level.sigma.powi(2)).sqrt();
+    let curve =
+        |x: &f64| last.alpha * mean + spread(last) * (x - first.alpha * mean) / spread(first);
+    let expected: Vec<f64> = start.iter().map(curve).collect();
+    let mut exact = Exact(GaussianMixture::single(vec![mean; 4], v));
+    let (noise, all) = (&mut OneStream(TorchCpu::new(1)), &mut ());
+    let end = sample(sampler, start, &mut exact, grid, noise, all).unwrap();
+    relative_error(&end, &expected)
 }
 
 /// DDPM's walk over `timesteps` of `schedule`, to no noise.

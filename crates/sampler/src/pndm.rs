@@ -1,0 +1,111 @@
+//! Pseudo numerical methods for diffusion models.
+
+use crate::{Denoised, Grid, History, Interval, Run, SamplerError, State};
+use sumi_process::NoiseLevel;
+
+/// PNDM (Liu et al., Pseudo Numerical Methods for Diffusion Models on Manifolds, Algorithm 2): linear
+/// multistep weights for the noise (Eq. 12), carried over each step by the transfer part (Eq. 11), which is
+/// DDIM's, as diffusers' PNDMScheduler takes it.
+///
+/// With `runge_kutta_start` the first three steps of at least four are pseudo Runge-Kutta (Eq. 13), which
+/// ask four times; without (PLMS) only the first step is taken twice, the second time with the mean of the noise
+/// at both its ends. Its error falls with the second power of the step.
+///
+/// It goes by the noise as the network says it: a network's `v` is made noise before it enters the sum,
+/// where diffusers sums `v` itself.
+///
+/// # Errors
+/// The denoiser's, a grid that starts without signal, or the observer's wish to stop.
+pub fn pndm<S: State>(
+    x: S,
+    run: &mut Run<'_, S>,
+    runge_kutta_start: bool,
+) -> Result<S, SamplerError> {
+    let grid = run.grid;
+    let runge_kutta_start = runge_kutta_start && grid.len() > 3;
+    let mut history = History::new(4);
+    let mut x = x;
+    for (index, &interval) in grid.intervals.iter().enumerate() {
+        let next = grid.intervals.get(index + 1).copied();
+        let denoised = run.denoise(&x, interval.from)?;
+        history.push(interval.from, denoised.eps.clone());
+        if next.is_some() {
+            interval.has_signal("pndm")?;
+        }
+        x = match next {
+            Some(next) if runge_kutta_start && index < 3 => {
+                runge_kutta(run, &x, &denoised.eps, interval, next)?
+            }
+            Some(next) if !runge_kutta_start && index == 0 => {
+                twice(run, &x, &denoised, interval, next)?
+            }
+            None if index == 0 => interval.holding(&x, &denoised.x0),
+            _ => interval.along(&x, &combined(&history, &denoised.eps)),
+        };
+        run.tell(index, interval.to, &x, &denoised.x0)?;
+    }
+    Ok(x)
+}
+
+/// The noise over the next step from its last four values, or from as many as there are (Adams and
+/// Bashforth; Eq. 12).
+fn combined<S: State>(history: &History<S>, latest: &S) -> S {
+    let weights: &[f64] = match history.len() {
+        0 | 1 => &[1.0],
+        2 => &[3.0 / 2.0, -1.0 / 2.0],
+        3 => &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
+        _ => &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
+    };
+    let older = (1..).map_while(|i| history.get(i));
+    let first = latest.combine(weights[0], latest, 0.0);
+    weights[1..].iter().zip(older).fold(first, |sum, (w, (_, eps))| sum.combine(1.0, eps, *w))
+}
+
+/// The first step of PLMS, taken again with the mean of the noise at both its ends. diffusers takes it
+/// again from one stride above the second timestep, which is not the first where they are uneven.
+fn twice<S: State>(
+    run: &mut Run<'_, S>,
+    x: &S,
+    denoised: &Denoised<S>,
+    interval: Interval,
+    next: Interval,
+) -> Result<S, SamplerError> {
+    let there = interval.along(x, &denoised.eps);
+    let ahead = run.denoise(&there, next.from)?.eps;
+    let from = shifted(run.grid, next.from, 1.0).unwrap_or(interval.from);
+    Ok(Interval { from, to: next.from }.along(x, &denoised.eps.combine(0.5, &ahead, 0.5)))
+}
+
+/// A pseudo Runge-Kutta step of four calls (Eq. 13).
+fn runge_kutta<S: State>(
+    run: &mut Run<'_, S>,
+    x: &S,
+    first: &S,
+    Interval { from, to }: Interval,
+    next: Interval,
+) -> Result<S, SamplerError> {
+    // Half a stride below this timestep and above the next need not be one, where a stride is odd.
+    let middle = || {
+        let angle = 0.5 * (from.ratio().atan() + to.ratio().atan());
+        run.grid.path.at_ratio(angle.tan())
+    };
+    let below = shifted(run.grid, from, -0.5).unwrap_or_else(middle);
+    let above = shifted(run.grid, next.from, 0.5).unwrap_or_else(middle);
+    let to = |to: NoiseLevel| Interval { from, to };
+    let second = run.denoise(&to(below).along(x, first), above)?.eps;
+    let third = run.denoise(&to(above).along(x, &second), above)?.eps;
+    let last = run.denoise(&to(next.from).along(x, &third), next.from)?.eps;
+    let ends = first.combine(1.0 / 6.0, &last, 1.0 / 6.0);
+    let middles = second.combine(1.0 / 3.0, &third, 1.0 / 3.0);
+    Ok(to(next.from).along(x, &ends.combine(1.0, &middles, 1.0)))
+}
+
+/// The level so many of the grid's strides above `level`, in whole timesteps; `None` on a grid that
+/// knows none, or past the table.
+fn shifted(grid: &Grid, level: NoiseLevel, strides: f64) -> Option<NoiseLevel> {
+    let schedule = grid.schedule.as_ref()?;
+    let stride = (schedule.timesteps() / grid.len()) as f64;
+    let distance = (strides.abs() * stride).floor() * strides.signum();
+    let t = schedule.timestep_of(level).round() + distance;
+    (t >= 0.0 && t < schedule.timesteps() as f64).then(|| schedule.level(t as usize))
+}
