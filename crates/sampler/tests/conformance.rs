@@ -127,9 +127,13 @@ fn a_start_without_signal_is_a_limit_or_refused() {
                     continue;
                 }
                 let near = end(sampler, path, 1e7).unwrap();
-                // A multistep method in log r forgets its first estimate no faster than 1 / log r.
+                // Multistep methods in log r forget their first estimate no faster than 1 / log r.
+                let bound = match sampler {
+                    Sampler::Dpmpp2mSde { .. } | Sampler::Dpmpp3mSde { .. } => 3e-2,
+                    _ => 1e-5,
+                };
                 let error = relative_error(&found, &near);
-                assert!(error < 3e-3, "{sampler:?}: {found:?} is not near {near:?}");
+                assert!(error < bound, "{sampler:?}: {found:?} is not near {near:?}");
             }
             Err(error) => {
                 let sentence = error.to_string();
