@@ -6,10 +6,12 @@ use crate::{History, Interval, Run, SamplerError, State};
 /// DPM-Solver++, section 5): with `h` the step of `log(alpha / sigma)` and `k = (1 + eta) h`,
 /// `x' = (sigma' / sigma) e^(-eta h) x + alpha' ((1 - e^(-k)) x_0 + phi_2 d_1 - phi_3 d_2) +
 /// sigma' sqrt(1 - e^(-2 eta h)) z`, where `phi_2 = (e^(-k) - 1) / k + 1`, `phi_3 = phi_2 / k - 1/2`, and
-/// `d_1`, `d_2` are the derivatives of the parabola through the last three estimates of `x_0`, in steps.
+/// `d_1` and `d_2` are the linear and the quadratic coefficient of the parabola through the last three
+/// estimates of `x_0`, in steps.
 ///
-/// The first two steps have fewer estimates to go by. Their errors are of second order in the step size,
-/// and small because estimates count for little where almost everything is noise.
+/// A third-order method would weigh `d_2` by `2 phi_3`. This keeps the published weight, so that with
+/// `eta = 0` its error falls with the second power of the step size, and pictures are those of k-diffusion.
+/// The first two steps have fewer estimates to go by.
 ///
 /// # Errors
 /// The denoiser's, or the observer's wish to stop.

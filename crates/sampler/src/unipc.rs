@@ -19,7 +19,8 @@ pub struct UniPc {
     pub order: u32,
     /// The function `B(h)`.
     pub solver: BFunction,
-    /// Whether the last steps have the orders .., 2, 1; a step to no noise always has order 1.
+    /// Whether the last steps have the orders .., 2, 1; a step to no noise always takes the
+    /// estimate.
     pub lower_order_final: bool,
     /// Whether it goes by the data, not by the noise.
     pub predict_x0: bool,
@@ -34,7 +35,8 @@ impl UniPc {
 
 /// UniPC (Zhao et al., UniPC: A Unified Predictor-Corrector Framework, Algorithms 5 to 8, Eq. 3 and 9):
 /// each step predicts the next state from the last few words of the network, and what the network
-/// says there corrects the state before it goes on, at no further call.
+/// says there corrects the state before it goes on, at no further call. A step to no noise takes the
+/// network's word.
 ///
 /// # Errors
 /// The denoiser's, an order that there is not, the noise prediction on a grid that starts without
@@ -45,6 +47,9 @@ pub fn unipc<S: State>(x: S, run: &mut Run<'_, S>, settings: UniPc) -> Result<S,
     let mut before: Option<(S, Interval, usize)> = None;
     run.walk(x, |run, step| {
         let x0 = &step.denoised.x0;
+        if step.interval.to.is_clean() {
+            return Ok(x0.clone());
+        }
         let word = match settings.predict_x0 {
             true => x0.clone(),
             false => {
@@ -60,7 +65,7 @@ pub fn unipc<S: State>(x: S, run: &mut Run<'_, S>, settings: UniPc) -> Result<S,
         };
         let x = x.unwrap_or_else(|| step.x.clone());
         history.push(step.interval.from, word);
-        let order = settings.order_at(run.grid.left(step.index), step.interval, &history);
+        let order = settings.order_at(run.grid.left(step.index), &history);
         let next = settings.advance(&x, step.interval, &history, order, None);
         before = Some((x, step.interval, order));
         Ok(next.unwrap_or_else(|| step.x.clone()))
@@ -70,11 +75,10 @@ pub fn unipc<S: State>(x: S, run: &mut Run<'_, S>, settings: UniPc) -> Result<S,
 impl UniPc {
     /// The order of a step with `left` steps to go: a level without signal is infinitely far and tells
     /// nothing of the slope.
-    fn order_at<S>(self, left: usize, interval: Interval, history: &History<S>) -> usize {
+    fn order_at<S>(self, left: usize, history: &History<S>) -> usize {
         let near = |i: &usize| history.get(*i).is_some_and(|(level, _)| level.alpha > 0.0);
         let known = (0..history.len()).filter(near).count().max(1);
         let most = if self.lower_order_final { left } else { known };
-        let most = if interval.to.is_clean() { 1 } else { most };
         most.min(known).min(self.order as usize)
     }
 

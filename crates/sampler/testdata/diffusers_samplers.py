@@ -207,6 +207,8 @@ for settings in (
         config["final_sigmas_type"] = "sigma_min"
     for n in (7, 10, 25):
         add("dpmpp_2m", "DPMSolverMultistepScheduler", n, config, settings=settings)
+sde = {"algorithm_type": "sde-dpmsolver++"}
+spread("dpmpp_2m_sde", "DPMSolverMultistepScheduler", steps=(1, 10, 25, 33), kinds=("karras",), config=sde)
 config = {"use_karras_sigmas": True}
 add("dpmpp_2m", "DPMSolverMultistepScheduler", 20, config, table=SCALED)
 config = {"use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++"}

@@ -68,7 +68,7 @@ fn the_third_order_is_that_of_the_singlestep_solver() {
 #[test]
 fn a_clean_end_leaves_the_second_order() {
     let third = Sampler::DpmSolverSinglestep { algorithm: Algorithm::DpmSolver, order: 3 };
-    for found in measured(third, even_angles) {
+    for found in measured(third, |steps| even_angles(Path::VariancePreserving, steps)) {
         assert!((found - 2.0).abs() < 0.3, "{third:?}: order {found}");
     }
 }
@@ -78,7 +78,7 @@ fn a_clean_end_leaves_the_second_order() {
 fn ddim_leads_back_from_its_inversion() {
     let data = vec![-0.6, 0.1, 0.4, 1.3];
     let error = |steps| {
-        let grid = even_angles(steps);
+        let grid = even_angles(Path::VariancePreserving, steps);
         let mut exact = Exact(GaussianMixture::single(vec![0.4; 4], 0.25));
         let (noise, observer) = (&mut OneStream(TorchCpu::new(1)), &mut ());
         let mut run = Run { denoiser: &mut exact, grid: &grid, noise, observer };
@@ -118,7 +118,7 @@ fn consistency_sampling_has_the_distribution_of_the_data() {
         for steps in [1, 4, 20] {
             let mut noise = OneStream(TorchCpu::new(5));
             let start = normals(&mut noise.0, N);
-            let grid = even_angles(steps);
+            let grid = even_angles(Path::VariancePreserving, steps);
             let end = sample(sampler, start, &mut Consistency, &grid, &mut noise, &mut ()).unwrap();
             let mean = end.iter().sum::<f64>() / N as f64;
             let v = end.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / N as f64;
@@ -136,7 +136,15 @@ fn tcd_lies_between_ddim_and_lcm() {
     let run = |sampler| {
         let mut exact = Exact(GaussianMixture::single(vec![0.4; 2], 0.25));
         let noise = &mut OneStream(TorchCpu::new(1));
-        sample(sampler, vec![0.3, -1.0], &mut exact, &even_angles(9), noise, &mut ()).unwrap()
+        sample(
+            sampler,
+            vec![0.3, -1.0],
+            &mut exact,
+            &even_angles(Path::VariancePreserving, 9),
+            noise,
+            &mut (),
+        )
+        .unwrap()
     };
     assert_eq!(run(Sampler::Tcd { gamma: 0.0 }), run(Sampler::Ddim { eta: 0.0 }));
     assert_close(&run(Sampler::Tcd { gamma: 1.0 }), &run(Sampler::Lcm), 1e-12);
@@ -145,7 +153,8 @@ fn tcd_lies_between_ddim_and_lcm() {
 /// A first level without signal (zero terminal SNR) is served, or refused with who can.
 #[test]
 fn a_start_without_signal_is_served_or_refused() {
-    let mut levels: Vec<_> = even_angles(12).intervals.iter().map(|i| i.from).collect();
+    let mut levels: Vec<_> =
+        even_angles(Path::VariancePreserving, 12).intervals.iter().map(|i| i.from).collect();
     levels[0] = NoiseLevel { alpha: 0.0, sigma: 1.0 };
     let grid = Grid::through(Path::VariancePreserving, &levels);
     let mut served = Vec::new();
@@ -179,7 +188,14 @@ fn orders_and_shares_that_there_are_not_are_refused() {
         (Sampler::Tcd { gamma: 1.5 }, "gamma: expected a number from 0 to 1, found 1.5"),
     ] {
         let noise = &mut OneStream(TorchCpu::new(1));
-        let refused = sample(sampler, vec![0.3], &mut Consistency, &even_angles(4), noise, &mut ());
+        let refused = sample(
+            sampler,
+            vec![0.3],
+            &mut Consistency,
+            &even_angles(Path::VariancePreserving, 4),
+            noise,
+            &mut (),
+        );
         let message = refused.unwrap_err().to_string();
         assert!(message.contains(what), "{message}");
     }

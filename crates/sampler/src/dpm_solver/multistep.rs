@@ -23,7 +23,7 @@ pub fn dpm_solver<S: State>(
     run.expect_order("dpm_solver", settings.order)?;
     let mut history = History::new(3);
     run.walk(x, |run, step| {
-        if settings.algorithm == Algorithm::SdeDpmSolver {
+        if settings.algorithm == Algorithm::SdeDpmSolver && !step.interval.to.is_clean() {
             step.interval.has_signal("sde-dpmsolver")?;
         }
         let x0 = &step.denoised.x0;

@@ -22,6 +22,68 @@ impl Denoiser<Vec<f64>> for Exact {
     }
 }
 
+impl Denoiser<Batch> for Exact {
+    fn denoise(&mut self, x_t: &Batch, level: NoiseLevel) -> Result<Denoised<Batch>, SamplerError> {
+        let x0 = x_t.rows(|row| self.0.posterior_mean(row, level.alpha, level.sigma));
+        Ok(Denoised::from_x0(x_t, level, x0))
+    }
+}
+
+/// Samples of `width` elements each, one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The elements of a sample.
+    pub width: usize,
+    /// The elements of all samples.
+    pub values: Vec<f64>,
+}
+
+impl Batch {
+    /// Every sample by itself.
+    pub fn rows(&self, of: impl FnMut(&[f64]) -> Vec<f64>) -> Self {
+        self.with(self.values.chunks(self.width).flat_map(of).collect())
+    }
+
+    fn with(&self, values: Vec<f64>) -> Self {
+        Self { width: self.width, values }
+    }
+
+    fn row(&self, i: usize) -> Vec<f64> {
+        self.values[i * self.width..][..self.width].to_vec()
+    }
+}
+
+impl State for Batch {
+    fn combine(&self, a: f64, other: &Self, b: f64) -> Self {
+        self.with(self.values.combine(a, &other.values, b))
+    }
+
+    fn times(&self, other: &Self) -> Self {
+        self.with(self.values.times(&other.values))
+    }
+
+    fn exp(&self) -> Self {
+        self.with(State::exp(&self.values))
+    }
+
+    fn norms(&self) -> Vec<f64> {
+        (0..self.values.len() / self.width).flat_map(|i| self.row(i).norms()).collect()
+    }
+
+    fn scale_each(&self, factors: &[f64]) -> Self {
+        let scaled = factors.iter().enumerate().flat_map(|(i, &f)| self.row(i).scale_each(&[f]));
+        self.with(scaled.collect())
+    }
+
+    fn clamp(&self, limit: f64) -> Self {
+        self.with(State::clamp(&self.values, limit))
+    }
+
+    fn threshold(&self, quantile: f64, max: f64) -> Self {
+        self.rows(|row| row.to_vec().threshold(quantile, max))
+    }
+}
+
 /// The network of diffusers' own scheduler tests: it says `x t / (t + 1)`, whatever that is taken to
 /// mean.
 pub struct Dummy<'a> {
@@ -60,12 +122,18 @@ impl Noise<Vec<f64>> for OneStream {
     }
 }
 
-/// One stream of normals for each element of the state.
+impl Noise<Batch> for OneStream {
+    fn standard_normal(&mut self, like: &Batch) -> Batch {
+        like.with(normals(&mut self.0, like.values.len()))
+    }
+}
+
+/// One stream of normals for each sample.
 pub struct Streams(pub PerSample);
 
-impl Noise<Vec<f64>> for Streams {
-    fn standard_normal(&mut self, like: &Vec<f64>) -> Vec<f64> {
-        normals(&mut self.0, like.len())
+impl Noise<Batch> for Streams {
+    fn standard_normal(&mut self, like: &Batch) -> Batch {
+        like.with(normals(&mut self.0, like.values.len()))
     }
 }
 
@@ -76,16 +144,26 @@ pub fn normals(source: &mut impl NormalSource, n: usize) -> Vec<f64> {
     z.into_iter().map(f64::from).collect()
 }
 
+/// A grid on `path` by ratios, from the first to no noise.
+fn by_ratios(path: Path, ratios: impl Iterator<Item = f64>) -> Grid {
+    Grid::through(path, &ratios.map(|ratio| path.at_ratio(ratio)).collect::<Vec<_>>())
+}
+
 /// A grid of `steps` steps whose levels are evenly spaced in the angle `atan(sigma / alpha)`, from
 /// almost pure noise to clean.
-pub fn even_angles(steps: usize) -> Grid {
+pub fn even_angles(path: Path, steps: usize) -> Grid {
     const FIRST: f64 = 0.999 * std::f64::consts::FRAC_PI_2;
-    let level = |i: usize| {
-        let (sigma, alpha) = (FIRST * i as f64 / steps as f64).sin_cos();
-        NoiseLevel { alpha, sigma }
-    };
-    let levels: Vec<NoiseLevel> = (1..=steps).rev().map(level).collect();
-    Grid::through(Path::VariancePreserving, &levels)
+    by_ratios(path, (1..=steps).rev().map(|i| (FIRST * i as f64 / steps as f64).tan()))
+}
+
+/// The first ratio of [`even_cube_roots`].
+pub const FIRST_RATIO: f64 = 100.0;
+
+/// A grid of `steps` steps whose ratios are evenly spaced in their cube roots, from almost pure noise to
+/// clean.
+pub fn even_cube_roots(path: Path, steps: usize) -> Grid {
+    let left = move |i| (1.0 - i as f64 / steps as f64).powi(3);
+    by_ratios(path, (0..steps).map(move |i| FIRST_RATIO * left(i)))
 }
 
 /// A grid of `steps` steps evenly spaced in half the log signal-to-noise ratio, from -2 to 2. A step to no
@@ -114,20 +192,32 @@ pub fn error_on_a_gaussian(sampler: Sampler, grid: &Grid) -> f64 {
     relative_error(&end, &expected)
 }
 
-/// DDPM's walk over `timesteps` of `schedule`, to no noise.
-pub fn walk(schedule: &Schedule, steps: usize) -> Grid {
+/// DDPM's walk over `timesteps` of `schedule`, to no noise, at the same ratios on `path`.
+pub fn walk(path: Path, schedule: &Schedule, steps: usize) -> Grid {
     let timesteps = Grid::timesteps(Spacing::Trailing, schedule.timesteps(), steps, 0).unwrap();
-    Grid::consecutive(schedule, &timesteps)
+    by_ratios(path, timesteps.into_iter().map(|t| schedule.level(t).ratio()))
 }
 
 /// Runs a sampler from `x`.
-pub fn sample(
+pub fn sample<S: State>(
     sampler: Sampler,
-    x: Vec<f64>,
-    denoiser: &mut dyn Denoiser<Vec<f64>>,
+    x: S,
+    denoiser: &mut dyn Denoiser<S>,
     grid: &Grid,
-    noise: &mut dyn Noise<Vec<f64>>,
-    observer: &mut dyn Observer<Vec<f64>>,
-) -> Result<Vec<f64>, SamplerError> {
+    noise: &mut dyn Noise<S>,
+    observer: &mut dyn Observer<S>,
+) -> Result<S, SamplerError> {
     sampler.sample(x, &mut Run { denoiser, grid, noise, observer })
+}
+
+/// Every sampler with every path that it serves.
+pub fn cases() -> impl Iterator<Item = (Sampler, Path)> {
+    let serves = |sampler: Sampler| sampler.entry().serves.iter().map(move |&path| (sampler, path));
+    Sampler::all().into_iter().flat_map(serves)
+}
+
+/// Every sampler with the first path that it serves, where all its formulas are at work already and more
+/// would take long.
+pub fn first_cases() -> Vec<(Sampler, Path)> {
+    Sampler::all().into_iter().map(|sampler| (sampler, sampler.entry().serves[0])).collect()
 }
