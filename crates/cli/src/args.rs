@@ -241,10 +241,6 @@ pub struct SampleArgs {
     /// Start from the tensor `noise` of this file
     #[arg(long, value_name = "F.safetensors")]
     pub noise: Option<PathBuf>,
-    #[command(flatten)]
-    pub guidance: GuidanceArgs,
-    #[command(flatten)]
-    pub edit: EditArgs,
     /// The weights of convolutions and linear layers; sums and pictures stay f32
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,
@@ -254,6 +250,10 @@ pub struct SampleArgs {
     /// Print what was done as JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub guidance: GuidanceArgs,
+    #[command(flatten)]
+    pub edit: EditArgs,
 }
 
 /// One class by its number, or all.

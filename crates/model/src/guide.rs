@@ -130,7 +130,9 @@ pub(crate) fn check(
         Weak::NoClass if model.null_class().is_some() => Ok(None),
         Weak::NoClass => {
             let found = match model.classes() {
-                Some(_) => "one that always knows its class; train with a share of dropped classes",
+                Some(_) => {
+                    "one that always knows its class (train with train.condition_dropout = 0.1)"
+                }
                 None => "one without classes",
             };
             let expected = "a model that also draws without its class, or --autoguidance";

@@ -4,7 +4,7 @@ use super::{ClassArg, DeviceName, GridName, SamplerParser};
 use std::path::PathBuf;
 use sumi_sampler::SamplerKind;
 
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Guidance")]
 pub struct GuidanceArgs {
     /// Go W times as far from no class to the class as the model does; 1 is no guidance
@@ -33,7 +33,7 @@ pub struct GuidanceArgs {
     pub classifier_scale: f64,
 }
 
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Editing")]
 pub struct EditArgs {
     /// Start from this picture; it wants --strength, --mask or both
