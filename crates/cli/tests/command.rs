@@ -56,8 +56,7 @@ fn help_is_as_committed() {
         "eval bpd",
         "bench",
     ];
-    for name in names
-    {
+    for name in names {
         let mut arguments: Vec<&str> = name.split_whitespace().collect();
         arguments.push("--help");
         let output = Command::new(env!("CARGO_BIN_EXE_sumi"))

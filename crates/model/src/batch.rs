@@ -50,22 +50,6 @@ impl State for Batch {
         each.map(|sample| sample.iter().map(|&x| f64::from(x)).collect()).take(n).collect()
     }
 
-    fn norms(&self) -> Vec<f64> {
-        let [n, c, h, w] = self.0.dims();
-        let norm =
-            |sample: &[f32]| sample.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        self.to_vec().chunks((c * h * w).max(1)).map(norm).take(n).collect()
-    }
-
-    fn deviations(&self) -> Vec<f64> {
-        let [n, c, h, w] = self.0.dims();
-        let deviation = |sample: &[f32]| {
-            let sample: Vec<f64> = sample.iter().map(|&x| f64::from(x)).collect();
-            sample.deviations().into_iter().sum()
-        };
-        self.to_vec().chunks((c * h * w).max(1)).map(deviation).take(n).collect()
-    }
-
     fn scale_each(&self, factors: &[f64]) -> Self {
         let factors: Vec<f32> = factors.iter().map(|&f| f as f32).collect();
         let data = TensorData::new(factors, [self.0.dims()[0], 1, 1, 1]);

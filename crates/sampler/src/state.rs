@@ -21,10 +21,20 @@ pub trait State: Clone {
     fn samples(&self) -> Vec<Vec<f64>>;
 
     /// The Euclidean norm of every sample.
-    fn norms(&self) -> Vec<f64>;
+    fn norms(&self) -> Vec<f64> {
+        let norm = |sample: Vec<f64>| sample.iter().map(|x| x * x).sum::<f64>().sqrt();
+        self.samples().into_iter().map(norm).collect()
+    }
 
     /// The standard deviation of the elements of every sample, about their mean.
-    fn deviations(&self) -> Vec<f64>;
+    fn deviations(&self) -> Vec<f64> {
+        let deviation = |sample: Vec<f64>| {
+            let n = sample.len() as f64;
+            let mean = sample.iter().sum::<f64>() / n;
+            (sample.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt()
+        };
+        self.samples().into_iter().map(deviation).collect()
+    }
 
     /// Every sample multiplied by its own factor.
     fn scale_each(&self, factors: &[f64]) -> Self;
@@ -65,18 +75,6 @@ impl State for Vec<f64> {
     /// The vector is one sample.
     fn samples(&self) -> Vec<Vec<f64>> {
         vec![self.clone()]
-    }
-
-    /// The vector is one sample.
-    fn norms(&self) -> Vec<f64> {
-        vec![self.iter().map(|x| x * x).sum::<f64>().sqrt()]
-    }
-
-    /// The vector is one sample.
-    fn deviations(&self) -> Vec<f64> {
-        let n = self.len() as f64;
-        let mean = self.iter().sum::<f64>() / n;
-        vec![(self.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt()]
     }
 
     fn scale_each(&self, factors: &[f64]) -> Self {

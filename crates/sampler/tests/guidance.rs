@@ -3,7 +3,9 @@
 mod support;
 
 use std::cell::Cell;
-use sumi_process::{BetaSchedule, NoiseLevel, Parameterisation, Prediction, Process, Schedule};
+use sumi_process::{
+    BetaSchedule, NoiseLevel, Parameterisation, Path, Prediction, Process, Schedule,
+};
 use sumi_random::TorchCpu;
 use sumi_sampler::{
     ClassifierGuided, Denoised, Denoiser, GuidanceInterval, Guided, Rescale, Sampler, SamplerError,
@@ -66,7 +68,8 @@ fn starts(dims: usize) -> Vec<Vec<f64>> {
 
 fn run(denoiser: &mut dyn Denoiser<Vec<f64>>, sampler: Sampler, start: Vec<f64>) -> Vec<f64> {
     let noise = &mut OneStream(TorchCpu::new(3));
-    sample(sampler, start, denoiser, &even_angles(40), noise, &mut ()).unwrap()
+    sample(sampler, start, denoiser, &even_angles(Path::VariancePreserving, 40), noise, &mut ())
+        .unwrap()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod support;
 
 use std::ops::ControlFlow;
-use sumi_process::{BetaSchedule, NoiseLevel, ReverseVariance, Schedule};
+use sumi_process::{BetaSchedule, NoiseLevel, Path, ReverseVariance, Schedule};
 use sumi_random::TorchCpu;
 use sumi_sampler::{Grid, Inpaint, Moment, Region, Resampling, Run, Sampler};
 use sumi_testkit::{GaussianMixture, relative_error};
@@ -34,7 +34,7 @@ fn every_sampler_keeps_what_is_known_and_fits_the_rest_to_it() {
     // Two modes far apart: the second coordinate is the first one's.
     let means = vec![vec![1.0, 1.0], vec![-1.0, -1.0]];
     let data = GaussianMixture { weights: vec![1.0, 3.0], means, variances: vec![0.01; 2] };
-    let (region, grid) = (second_redrawn(), even_angles(60));
+    let (region, grid) = (second_redrawn(), even_angles(Path::VariancePreserving, 60));
     for sampler in Sampler::all() {
         let mut fitting = 0;
         for seed in 0..16 {
@@ -56,7 +56,7 @@ fn every_sampler_keeps_what_is_known_and_fits_the_rest_to_it() {
 fn what_is_known_is_noised_to_every_level() {
     const N: usize = 4_000;
     let schedule = Schedule::new(BetaSchedule::Linear, 1000, 1e-4, 0.02).unwrap();
-    let grid = walk(&schedule, 25);
+    let grid = walk(Path::VariancePreserving, &schedule, 25);
     let region = Region::new(vec![0.6; N], vec![0.0; N]);
     let variance = ReverseVariance::FixedSmall;
     for sampler in
@@ -89,7 +89,7 @@ fn what_is_known_is_noised_to_every_level() {
 /// The mean distance of the redrawn coordinate from the one it has to fit, over 200 seeds.
 fn misfit(sampler: Sampler, resampling: Option<Resampling>) -> f64 {
     let schedule = Schedule::new(BetaSchedule::Linear, 1000, 1e-4, 0.02).unwrap();
-    let (region, grid) = (second_redrawn(), walk(&schedule, 25));
+    let (region, grid) = (second_redrawn(), walk(Path::VariancePreserving, &schedule, 25));
     let one = |seed| {
         let mut noise = stream(seed);
         let x = start(&region, &mut noise, &grid);
@@ -118,7 +118,7 @@ fn resampling_fits_better() {
 
 #[test]
 fn resampling_once_is_no_resampling_and_the_observer_sees_every_step() {
-    let (region, grid) = (second_redrawn(), even_angles(23));
+    let (region, grid) = (second_redrawn(), even_angles(Path::VariancePreserving, 23));
     let sampler = Sampler::Ddpm { variance: ReverseVariance::FixedSmall };
     let draw = |rounds| {
         let resampling = Resampling { rounds, jump: 5 };

@@ -7,13 +7,13 @@ use sumi_process::{
     BetaSchedule, Gaussian, Linear, NoiseLevel, Path, Process, ReverseVariance, Schedule,
     bits_per_dim, dequantised_bits_per_dim,
 };
-use sumi_random::{PerSample, TorchCpu};
+use sumi_random::TorchCpu;
 use sumi_sampler::likelihood::{Bound, OdeLikelihood, VariationalBound};
 use sumi_sampler::{
     Denoised, Denoiser, DifferentiableDenoiser, Grid, Sampler, SamplerError, State,
 };
 use sumi_testkit::{GaussianMixture, relative_error};
-use support::{Exact, OneStream, Streams, normals, sample};
+use support::{Exact, OneStream, normals, sample};
 
 /// The exact denoiser of every group of as many elements as the data has dimensions.
 struct Oracle(GaussianMixture);
@@ -412,7 +412,7 @@ fn the_ode_samplers_error_follows_its_tolerance() {
         let expected: Vec<f64> = start.iter().map(to_data).collect();
         let error = |tolerance| {
             let mut exact = Exact(GaussianMixture::single(vec![mean; 4], v));
-            let mut noise = Streams(PerSample::new(1, 4));
+            let mut noise = OneStream(TorchCpu::new(1));
             let sampler = Sampler::Ode { tolerance };
             let end = sample(sampler, start.clone(), &mut exact, &grid, &mut noise, &mut ());
             relative_error(&end.unwrap(), &expected)

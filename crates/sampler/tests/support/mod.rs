@@ -66,8 +66,12 @@ impl State for Batch {
         self.with(State::exp(&self.values))
     }
 
-    fn norms(&self) -> Vec<f64> {
-        (0..self.values.len() / self.width).flat_map(|i| self.row(i).norms()).collect()
+    fn map(&self, f: impl Fn(f64) -> f64) -> Self {
+        self.with(self.values.map(f))
+    }
+
+    fn samples(&self) -> Vec<Vec<f64>> {
+        (0..self.values.len() / self.width).map(|i| self.row(i)).collect()
     }
 
     fn scale_each(&self, factors: &[f64]) -> Self {
