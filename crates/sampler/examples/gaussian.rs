@@ -44,6 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let grid = Grid::consecutive(&schedule, &timesteps);
 
     for sampler in Sampler::all() {
+        if !sampler.entry().serves.contains(&grid.path) {
+            continue;
+        }
         let mut noise = Normals(TorchCpu::new(0));
         let start = noise.standard_normal(&vec![0.0; 4_000]);
         let mut run = Run {

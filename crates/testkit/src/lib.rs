@@ -7,4 +7,4 @@ pub mod golden;
 mod mixture;
 
 pub use close::{assert_close, relative_error};
-pub use mixture::GaussianMixture;
+pub use mixture::{GaussianMixture, NoisedMixture};

@@ -22,26 +22,30 @@ impl GaussianMixture {
         Self { weights: vec![1.0], means: vec![mean], variances: vec![variance] }
     }
 
-    /// Log density of x_t in nats: log p_t(x) = log sum_k w_k N(x; alpha mu_k, s_k I).
+    /// The mixture at a noise level, for whoever asks about many points there.
+    pub fn at(&self, alpha: f64, sigma: f64) -> NoisedMixture<'_> {
+        let total: f64 = self.weights.iter().sum();
+        let s = self.variances.iter().map(|v| alpha * alpha * v + sigma * sigma);
+        let variances: Vec<f64> = s.collect();
+        let dimensions = self.means.first().map_or(0, Vec::len) as f64;
+        let of = |(w, s): (&f64, &f64)| (w / total).ln() - 0.5 * dimensions * (TAU * s).ln();
+        let log_peaks = self.weights.iter().zip(&variances).map(of).collect();
+        NoisedMixture { data: self, alpha, variances, log_peaks }
+    }
+
+    /// Log density of x_t in nats, see [`NoisedMixture::log_density`].
     pub fn log_density(&self, x_t: &[f64], alpha: f64, sigma: f64) -> f64 {
-        log_sum_exp(&self.log_joints(x_t, alpha, sigma))
+        self.at(alpha, sigma).log_density(x_t)
     }
 
-    /// Posterior mean: E\[x0 | x_t\] = sum_k r_k (mu_k + alpha v_k / s_k (x_t - alpha mu_k)), with responsibilities r_k.
-    ///
-    /// This is the denoiser that minimises the mean squared error.
+    /// E\[x0 | x_t\], see [`NoisedMixture::posterior_mean`].
     pub fn posterior_mean(&self, x_t: &[f64], alpha: f64, sigma: f64) -> Vec<f64> {
-        self.average(x_t, alpha, sigma, |k, x, mu| {
-            let gain = alpha * self.variances[k] / self.marginal_variance(k, alpha, sigma);
-            mu + gain * (x - alpha * mu)
-        })
+        self.at(alpha, sigma).posterior_mean(x_t)
     }
 
-    /// Score of x_t: grad log p_t(x) = - sum_k r_k (x - alpha mu_k) / s_k.
+    /// The score of x_t, see [`NoisedMixture::score`].
     pub fn score(&self, x_t: &[f64], alpha: f64, sigma: f64) -> Vec<f64> {
-        self.average(x_t, alpha, sigma, |k, x, mu| {
-            (alpha * mu - x) / self.marginal_variance(k, alpha, sigma)
-        })
+        self.at(alpha, sigma).score(x_t)
     }
 
     /// A draw of x0 from one uniform in [0, 1), which picks the component, and D standard normals.
@@ -56,39 +60,59 @@ impl GaussianMixture {
         let pairs = self.means[k].iter().zip(normals);
         pairs.map(|(mu, z)| mu + deviation * z).collect()
     }
+}
 
+/// A mixture at one noise level.
+#[derive(Clone, Debug)]
+pub struct NoisedMixture<'a> {
+    data: &'a GaussianMixture,
+    alpha: f64,
     /// s_k = alpha^2 v_k + sigma^2.
-    fn marginal_variance(&self, k: usize, alpha: f64, sigma: f64) -> f64 {
-        alpha * alpha * self.variances[k] + sigma * sigma
+    variances: Vec<f64>,
+    /// log of w_k (2 pi s_k)^(-D/2), with weights that sum to 1.
+    log_peaks: Vec<f64>,
+}
+
+impl NoisedMixture<'_> {
+    /// Log density of x_t in nats: log p_t(x) = log sum_k w_k N(x; alpha mu_k, s_k I).
+    pub fn log_density(&self, x_t: &[f64]) -> f64 {
+        log_sum_exp(&self.log_joints(x_t))
     }
 
-    /// log w_k N(x_t; alpha mu_k, s_k I) for each k, with weights that sum to 1.
-    fn log_joints(&self, x_t: &[f64], alpha: f64, sigma: f64) -> Vec<f64> {
-        let total: f64 = self.weights.iter().sum();
+    /// Posterior mean: E\[x0 | x_t\] = sum_k r_k (mu_k + alpha v_k / s_k (x_t - alpha mu_k)), with responsibilities r_k.
+    ///
+    /// This is the denoiser that minimises the mean squared error.
+    pub fn posterior_mean(&self, x_t: &[f64]) -> Vec<f64> {
+        let alpha = self.alpha;
+        self.average(x_t, |k, x, mu| {
+            let gain = alpha * self.data.variances[k] / self.variances[k];
+            mu + gain * (x - alpha * mu)
+        })
+    }
+
+    /// Score of x_t: grad log p_t(x) = - sum_k r_k (x - alpha mu_k) / s_k.
+    pub fn score(&self, x_t: &[f64]) -> Vec<f64> {
+        self.average(x_t, |k, x, mu| (self.alpha * mu - x) / self.variances[k])
+    }
+
+    /// log w_k N(x_t; alpha mu_k, s_k I) for each k.
+    fn log_joints(&self, x_t: &[f64]) -> Vec<f64> {
         let joint = |k: usize| {
-            let s = self.marginal_variance(k, alpha, sigma);
-            let pairs = x_t.iter().zip(&self.means[k]);
-            let square: f64 = pairs.map(|(x, mu)| (x - alpha * mu).powi(2)).sum();
-            let normaliser = x_t.len() as f64 * (TAU * s).ln();
-            (self.weights[k] / total).ln() - 0.5 * (normaliser + square / s)
+            let pairs = x_t.iter().zip(&self.data.means[k]);
+            let square: f64 = pairs.map(|(x, mu)| (x - self.alpha * mu).powi(2)).sum();
+            self.log_peaks[k] - 0.5 * square / self.variances[k]
         };
-        (0..self.weights.len()).map(joint).collect()
+        (0..self.variances.len()).map(joint).collect()
     }
 
     /// sum_k r_k f(k, x_d, mu_kd) for each coordinate d, where r_k = P(k | x_t).
-    fn average(
-        &self,
-        x_t: &[f64],
-        alpha: f64,
-        sigma: f64,
-        f: impl Fn(usize, f64, f64) -> f64,
-    ) -> Vec<f64> {
-        let joints = self.log_joints(x_t, alpha, sigma);
+    fn average(&self, x_t: &[f64], f: impl Fn(usize, f64, f64) -> f64) -> Vec<f64> {
+        let joints = self.log_joints(x_t);
         let evidence = log_sum_exp(&joints);
         let mut out = vec![0.0; x_t.len()];
         for (k, joint) in joints.iter().enumerate() {
             let responsibility = (joint - evidence).exp();
-            for ((o, &x), &mu) in out.iter_mut().zip(x_t).zip(&self.means[k]) {
+            for ((o, &x), &mu) in out.iter_mut().zip(x_t).zip(&self.data.means[k]) {
                 *o += responsibility * f(k, x, mu);
             }
         }

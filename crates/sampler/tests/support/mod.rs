@@ -24,7 +24,8 @@ impl Denoiser<Vec<f64>> for Exact {
 
 impl Denoiser<Batch> for Exact {
     fn denoise(&mut self, x_t: &Batch, level: NoiseLevel) -> Result<Denoised<Batch>, SamplerError> {
-        let x0 = x_t.rows(|row| self.0.posterior_mean(row, level.alpha, level.sigma));
+        let data = self.0.at(level.alpha, level.sigma);
+        let x0 = x_t.rows(|row| data.posterior_mean(row));
         Ok(Denoised::from_x0(x_t, level, x0))
     }
 }
