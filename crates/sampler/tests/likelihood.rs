@@ -172,7 +172,7 @@ fn a_mixtures_bits_are_exact_on_average_over_the_signs() {
 }
 
 #[test]
-fn the_density_of_a_batch_is_that_of_its_samples_within_the_tolerance() {
+fn a_finer_tolerance_costs_more_and_the_latent_is_on_the_curve() {
     let x = vec![0.3];
     let data = GaussianMixture::single(vec![0.4], 0.25);
     let coarse = OdeLikelihood::new(&Process::Discrete(ddpm()), 1e-3);
