@@ -122,7 +122,7 @@ impl Model {
         let index = serde_json::json!({
             "_class_name": "DDPMPipeline",
             "_diffusers_version": DIFFUSERS_VERSION,
-            "scheduler": ["diffusers", scheduler.class_name],
+            "scheduler": [library_of(&scheduler.class_name), scheduler.class_name],
             "unet": ["diffusers", "UNet2DModel"],
         });
         let mut unet = to_value(unet);
@@ -149,6 +149,14 @@ impl Model {
         let card = self.card.clone().unwrap_or_default();
         Self::write_configs(folder, &self.unet_config, &self.scheduler, &card)?;
         write_tensors(&Self::weights_path(folder), &parameters(&self.unet), &[])
+    }
+}
+
+/// Where Python finds a scheduler; one is not among diffusers' own names.
+fn library_of(class_name: &str) -> &'static str {
+    match class_name {
+        "ScoreSdeVpScheduler" => "diffusers.schedulers",
+        _ => "diffusers",
     }
 }
 

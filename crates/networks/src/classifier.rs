@@ -99,7 +99,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A fresh network, for which all classes are equally likely.
+    /// A fresh network.
     ///
     /// # Errors
     /// A config that no network can be built from.
@@ -115,7 +115,7 @@ impl Classifier {
             down_blocks: blocks::down_blocks(&unet, time_dim, init),
             mid_block: blocks::mid_block(&unet, time_dim, init),
             norm_out: GroupNorm::new(init, last, unet.norm_num_groups, unet.norm_eps),
-            head: Linear::zeros(init, last, config.num_classes),
+            head: Linear::new(init, last, config.num_classes),
             sinusoid: SinusoidConfig {
                 dim: first,
                 flip_sin_to_cos: unet.flip_sin_to_cos,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use sumi_data::DataConfig;
 use sumi_model::SchedulerConfig;
+use sumi_process::Prediction;
 use sumi_sampler::{Sampler, SamplerKind};
 
 /// A whole run: where the pictures come from, how noise is added, the network, the training, and
@@ -275,6 +276,18 @@ impl RunConfig {
                 sample.steps
             )));
         }
+        // ddim takes its noise from the estimate before it is clipped, and an error in the mean is many
+        // times as large there.
+        if sample.every > 0
+            && parameterisation.prediction == Prediction::Mean
+            && sample.sampler.name == "ddim"
+        {
+            return Err(invalid(
+                "sample.sampler: expected \"ddpm\" where process.prediction = \"mean\", found \
+                 \"ddim\", under which its errors grow from step to step"
+                    .into(),
+            ));
+        }
         if sample.every > 0 && !sample.sampler.serves.contains(&path) {
             return Err(invalid(format!(
                 "sample.sampler: expected one that serves process.kind (ddim serves all), found \
@@ -339,6 +352,7 @@ mod tests {
             ("train.learning_rate=-1.0", "train.learning_rate: expected a number"),
             ("process.beta_end=2.0", "process.beta_end: expected a number above 0"),
             ("sample.steps=1001", "sample.steps: expected from 1 to process.timesteps = 1000"),
+            ("process.prediction=mean", "sample.sampler: expected \"ddpm\""),
             ("train", "expected key=value"),
             ("train.checkpoint_blocks=2", "expected a boolean"),
             ("train.steps.x=1", "\"steps\" is a value"),

@@ -51,6 +51,7 @@ fn every_preset_reads_and_its_copy_reads_back() {
         "ddpm-256",
         "ddpm-cifar10",
         "digits",
+        "digits-classifier",
         "eight-gaussians",
         "mnist",
         "swiss-roll",
@@ -75,6 +76,12 @@ fn the_published_networks_have_their_published_sizes() {
     assert_eq!(cifar, 35_746_307);
     let large = parameters(&preset("ddpm-256"), &picture(256, 3, 1));
     assert_eq!(large, 113_673_219);
+}
+
+#[test]
+fn the_classifier_fits_its_digits() {
+    let config = preset("digits-classifier").classifier(&sumi_data::digits::load()).unwrap();
+    assert_eq!((config.num_classes, config.unet().size_multiple_px()), (10, 2));
 }
 
 #[test]
