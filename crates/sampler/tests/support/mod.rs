@@ -221,6 +221,11 @@ pub fn cases() -> impl Iterator<Item = (Sampler, Path)> {
     Sampler::all().into_iter().flat_map(serves)
 }
 
+/// Every sampler that serves `path`.
+pub fn serving(path: Path) -> impl Iterator<Item = Sampler> {
+    cases().filter(move |&(_, served)| served == path).map(|(sampler, _)| sampler)
+}
+
 /// Every sampler with the first path that it serves, where all its formulas are at work already and more
 /// would take long.
 pub fn first_cases() -> Vec<(Sampler, Path)> {
