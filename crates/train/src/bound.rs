@@ -1,7 +1,7 @@
 //! The terms of the variational bound, on tensors.
 
 use crate::batch::Batch;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use std::f64::consts::LN_2;
 use sumi_process::{Parameterisation, Process, ReverseVariance, Schedule};
 
@@ -27,6 +27,21 @@ struct Term {
     is_first: bool,
 }
 
+/// Those of a batch.
+struct Terms {
+    terms: Vec<Term>,
+    device: Device,
+}
+
+impl Terms {
+    /// A number for each sample, `[N, 1, 1, 1]`.
+    fn each(&self, of: impl Fn(&Term) -> f64) -> Tensor<4> {
+        let values: Vec<f32> = self.terms.iter().map(|term| of(term) as f32).collect();
+        let shape = [values.len(), 1, 1, 1];
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
+    }
+}
+
 impl Bound {
     /// `T L_t` of each sample, in bits a dimension: `L_t = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} |
     /// x_t))`, and the discretised Gaussian's `L_0 = -log p(x_0 | x_1)` at the first timestep (DDPM, Eq.
@@ -44,26 +59,25 @@ impl Bound {
         detach_mean: bool,
     ) -> Tensor<1> {
         let [n, c, h, w] = batch.target.dims();
-        let terms: Vec<Term> =
-            batch.draws.iter().map(|draw| self.term(schedule, draw.time as usize)).collect();
-        let per_sample = |of: &dyn Fn(&Term) -> f64| {
-            let values: Vec<f32> = terms.iter().map(|term| of(term) as f32).collect();
-            Tensor::<4>::from_data(TensorData::new(values, [n, 1, 1, 1]), &output.device())
+        let times = batch.draws.iter().map(|draw| draw.time as usize);
+        let terms = Terms {
+            terms: times.map(|t| self.term(schedule, t)).collect(),
+            device: output.device(),
         };
-        let log_variance = self.log_variance(&output, c, &per_sample);
+        let log_variance = self.log_variance(&output, c, &terms);
         let predicted = output.clone().narrow(1, 0, c);
         let predicted = if detach_mean { predicted.detach() } else { predicted };
         // The posterior's mean less the predicted one; at the first timestep, x_0 less it.
-        let error = (batch.target.clone() - predicted) * per_sample(&|term| term.mean_of_output);
+        let error = (batch.target.clone() - predicted) * terms.each(|term| term.mean_of_output);
 
-        let log_true = per_sample(&|term| term.log_true);
+        let log_true = terms.each(|term| term.log_true);
         let kl = (log_variance.clone() - log_true.clone() - 1.0
             + (log_true - log_variance.clone()).exp()
             + error.clone().square() * (-log_variance.clone()).exp())
             * 0.5;
         let nats = match &batch.x0 {
-            Some(x0) if terms.iter().any(|term| term.is_first) => {
-                let first = per_sample(&|term| f64::from(u8::from(term.is_first)));
+            Some(x0) if terms.terms.iter().any(|term| term.is_first) => {
+                let first = terms.each(|term| f64::from(u8::from(term.is_first)));
                 let nll = self.discretised_nll(x0.clone(), error, log_variance);
                 kl * (-first.clone() + 1.0) + nll * first
             }
@@ -87,24 +101,19 @@ impl Bound {
     }
 
     /// The logarithm of the reverse variance: a number a sample, or one for every element.
-    fn log_variance(
-        &self,
-        output: &Tensor<4>,
-        c: usize,
-        per_sample: &dyn Fn(&dyn Fn(&Term) -> f64) -> Tensor<4>,
-    ) -> Tensor<4> {
+    fn log_variance(&self, output: &Tensor<4>, c: usize, terms: &Terms) -> Tensor<4> {
         match self.variance {
-            ReverseVariance::FixedSmall => per_sample(&|term| term.log_range.0),
+            ReverseVariance::FixedSmall => terms.each(|term| term.log_range.0),
             // The decoder is that of the small one (DDPM's code).
-            ReverseVariance::FixedLarge => per_sample(&|term| match term.is_first {
+            ReverseVariance::FixedLarge => terms.each(|term| match term.is_first {
                 true => term.log_range.0,
                 false => term.log_range.1,
             }),
             ReverseVariance::LearnedRange => {
                 // Improved DDPM, Eq. 15, with f = (v + 1) / 2.
                 let fraction = (output.clone().narrow(1, c, c) + 1.0) * 0.5;
-                let span = per_sample(&|term| term.log_range.1 - term.log_range.0);
-                fraction * span + per_sample(&|term| term.log_range.0)
+                let span = terms.each(|term| term.log_range.1 - term.log_range.0);
+                fraction * span + terms.each(|term| term.log_range.0)
             }
         }
     }

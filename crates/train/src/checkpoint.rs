@@ -111,7 +111,7 @@ fn write_files<T: Task>(
     let state = serde_json::to_vec_pretty(state).unwrap_or_default();
     atomic::write_bytes(&folder.join("trainer/state.json"), &state)?;
     if let Some(history) = trainer.times.history() {
-        safetensors::write(&folder.join(LOSSES), &saved_losses(history))?;
+        safetensors::write(folder.join(LOSSES), &saved_losses(history))?;
     }
     for part in ["scheduler", "trainer", ""] {
         atomic::sync_folder(&folder.join(part))?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use sumi_data::DataConfig;
 use sumi_model::SchedulerConfig;
-use sumi_process::Prediction;
+use sumi_process::{Parameterisation, Prediction};
 use sumi_sampler::{Sampler, SamplerKind};
 
 /// A whole run: where the pictures come from, how noise is added, the network, the training, and
@@ -265,37 +265,40 @@ impl RunConfig {
         if let Some(message) = self.objective_conflict().or_else(|| self.task_conflict()) {
             return Err(invalid(message));
         }
+        match self.sample_conflict(&parameterisation) {
+            Some(message) => Err(invalid(message)),
+            None => Ok(self),
+        }
+    }
+
+    /// What the sheets of samples cannot be drawn with.
+    fn sample_conflict(&self, parameterisation: &Parameterisation) -> Option<String> {
         let (sample, path) = (&self.sample, parameterisation.process.path());
         let (most, key) = match self.process.kind.timesteps() {
             Some(timesteps) => (timesteps, "process.timesteps = "),
             None => (1 << 20, ""),
         };
-        if sample.every > 0 && !(1..=most).contains(&sample.steps) {
-            return Err(invalid(format!(
-                "sample.steps: expected from 1 to {key}{most}, found {}",
-                sample.steps
-            )));
-        }
-        // ddim takes its noise from the estimate before it is clipped, and an error in the mean is many
-        // times as large there.
-        if sample.every > 0
-            && parameterisation.prediction == Prediction::Mean
-            && sample.sampler.name == "ddim"
-        {
-            return Err(invalid(
-                "sample.sampler: expected \"ddpm\" where process.prediction = \"mean\", found \
-                 \"ddim\", under which its errors grow from step to step"
-                    .into(),
-            ));
-        }
-        if sample.every > 0 && !sample.sampler.serves.contains(&path) {
-            return Err(invalid(format!(
+        if sample.every == 0 {
+            None
+        } else if !(1..=most).contains(&sample.steps) {
+            Some(format!("sample.steps: expected from 1 to {key}{most}, found {}", sample.steps))
+        } else if !sample.sampler.serves.contains(&path) {
+            Some(format!(
                 "sample.sampler: expected one that serves process.kind (ddim serves all), found \
                  \"{}\"",
                 sample.sampler.name
-            )));
+            ))
+        } else if parameterisation.prediction == Prediction::Mean && sample.sampler.name == "ddim" {
+            // ddim takes its noise from the estimate before it is clipped, and an error in the mean is
+            // many times as large there.
+            Some(
+                "sample.sampler: expected \"ddpm\" where process.prediction = \"mean\", found \
+                 \"ddim\", under which its errors grow from step to step"
+                    .into(),
+            )
+        } else {
+            None
         }
-        Ok(self)
     }
 
     /// What only a network that draws pictures can be told.

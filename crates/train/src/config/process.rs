@@ -1,7 +1,6 @@
 //! `[process]`: how noise is added and what is predicted.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use sumi_model::{SchedulerConfig, VarianceType};
 use sumi_process::{BetaSchedule, Prediction, ReverseVariance, SIGMA_DATA, Schedule};
 use sumi_sampler::Spacing;
@@ -78,6 +77,33 @@ impl ProcessKind {
             Self::Edm { .. } => Prediction::Edm,
             Self::Flow => Prediction::Velocity,
         }
+    }
+
+    /// `config` with the table of betas, where there is one.
+    fn with_table(self, mut config: SchedulerConfig) -> SchedulerConfig {
+        let Self::Discrete { timesteps, schedule, beta_start, beta_end, zero_terminal_snr } = self
+        else {
+            return config;
+        };
+        config.num_train_timesteps = timesteps;
+        (config.beta_start, config.beta_end) = (beta_start, beta_end);
+        match SchedulerConfig::beta_schedule_name(schedule) {
+            Some(name) => config.beta_schedule = name.into(),
+            None => {
+                // diffusers has no such name; a table that cannot be is refused by its reader.
+                config.beta_schedule = "sqrt".into();
+                let table = Schedule::new(schedule, timesteps, beta_start, beta_end);
+                config.trained_betas = table.ok().map(|table| table.betas().to_vec());
+            }
+        }
+        config.rescale_betas_zero_snr = zero_terminal_snr;
+        // Leading steps would never see the last timestep, where it matters that there is no signal
+        // (Lin et al., section 3.3).
+        config.timestep_spacing = Some(match zero_terminal_snr {
+            true => Spacing::Trailing,
+            false => Spacing::Leading,
+        });
+        config
     }
 
     /// `T`, where it has timesteps.
@@ -198,25 +224,25 @@ impl TryFrom<Keys> for ProcessConfig {
         let betas = (keys.beta_min.unwrap_or(0.1), keys.beta_max.unwrap_or(20.0));
         let sigmas = |min, max| (keys.sigma_min.unwrap_or(min), keys.sigma_max.unwrap_or(max));
         let usual = Self::default();
-        let kind = match (keys.kind, usual.kind) {
-            (Name::Discrete, _) => ProcessKind::Discrete {
+        let kind = match keys.kind {
+            Name::Discrete => ProcessKind::Discrete {
                 timesteps: keys.timesteps.unwrap_or(1000),
                 schedule: keys.schedule.unwrap_or_default(),
                 beta_start: keys.beta_start.unwrap_or(1e-4),
                 beta_end: keys.beta_end.unwrap_or(0.02),
                 zero_terminal_snr: keys.zero_terminal_snr.unwrap_or(false),
             },
-            (Name::Vp, _) => ProcessKind::Vp { beta_min: betas.0, beta_max: betas.1 },
-            (Name::SubVp, _) => ProcessKind::SubVp { beta_min: betas.0, beta_max: betas.1 },
-            (Name::Ve, _) => {
+            Name::Vp => ProcessKind::Vp { beta_min: betas.0, beta_max: betas.1 },
+            Name::SubVp => ProcessKind::SubVp { beta_min: betas.0, beta_max: betas.1 },
+            Name::Ve => {
                 let (sigma_min, sigma_max) = sigmas(0.01, 50.0);
                 ProcessKind::Ve { sigma_min, sigma_max }
             }
-            (Name::Edm, _) => {
+            Name::Edm => {
                 let (sigma_min, sigma_max) = sigmas(0.002, 80.0);
                 ProcessKind::Edm { sigma_min, sigma_max }
             }
-            (Name::Flow, _) => ProcessKind::Flow,
+            Name::Flow => ProcessKind::Flow,
         };
         Ok(Self {
             kind,
@@ -279,7 +305,7 @@ impl From<ProcessConfig> for Keys {
 impl ProcessConfig {
     /// The process as the diffusers scheduler that stands for it.
     pub fn scheduler(&self) -> SchedulerConfig {
-        let mut config = SchedulerConfig {
+        let config = SchedulerConfig {
             variance_type: match self.variance {
                 ReverseVariance::FixedSmall => VarianceType::FixedSmall,
                 ReverseVariance::FixedLarge => VarianceType::FixedLarge,
@@ -288,52 +314,30 @@ impl ProcessConfig {
             clip_sample: Some(self.clip_sample),
             ..SchedulerConfig::default()
         };
-        let (class, numbers): (_, &[(&str, f64)]) = match self.kind {
-            ProcessKind::Discrete {
-                timesteps,
-                schedule,
-                beta_start,
-                beta_end,
-                zero_terminal_snr,
-            } => {
-                config.num_train_timesteps = timesteps;
-                (config.beta_start, config.beta_end) = (beta_start, beta_end);
-                match SchedulerConfig::beta_schedule_name(schedule) {
-                    Some(name) => config.beta_schedule = name.into(),
-                    // A table that cannot be is left to the reader of these numbers to refuse.
-                    None => {
-                        let table = Schedule::new(schedule, timesteps, beta_start, beta_end);
-                        config.trained_betas = table.ok().map(|table| table.betas().to_vec());
-                    }
-                }
-                config.rescale_betas_zero_snr = zero_terminal_snr;
-                // Leading steps would never see the last timestep, where it matters that there is
-                // no signal (Lin et al., section 3.3).
-                config.timestep_spacing = Some(match zero_terminal_snr {
-                    true => Spacing::Trailing,
-                    false => Spacing::Leading,
-                });
-                ("DDPMScheduler", &[])
-            }
+        let betas = |min: f64, max: f64| vec![("beta_min", min.into()), ("beta_max", max.into())];
+        let sigmas =
+            |min: f64, max: f64| vec![("sigma_min", min.into()), ("sigma_max", max.into())];
+        let (class, other): (_, Vec<(&str, serde_json::Value)>) = match self.kind {
+            ProcessKind::Discrete { .. } => ("DDPMScheduler", Vec::new()),
             ProcessKind::Vp { beta_min, beta_max } => {
-                ("ScoreSdeVpScheduler", &[("beta_min", beta_min), ("beta_max", beta_max)])
+                ("ScoreSdeVpScheduler", betas(beta_min, beta_max))
             }
             ProcessKind::SubVp { beta_min, beta_max } => {
-                config.other.insert("sub_vp".into(), true.into());
-                ("ScoreSdeVpScheduler", &[("beta_min", beta_min), ("beta_max", beta_max)])
+                let sub_vp = ("sub_vp", true.into());
+                ("ScoreSdeVpScheduler", [betas(beta_min, beta_max), vec![sub_vp]].concat())
             }
             ProcessKind::Ve { sigma_min, sigma_max } => {
-                ("ScoreSdeVeScheduler", &[("sigma_min", sigma_min), ("sigma_max", sigma_max)])
+                ("ScoreSdeVeScheduler", sigmas(sigma_min, sigma_max))
             }
-            ProcessKind::Edm { sigma_min, sigma_max } => (
-                "EDMEulerScheduler",
-                &[("sigma_min", sigma_min), ("sigma_max", sigma_max), ("sigma_data", SIGMA_DATA)],
-            ),
-            ProcessKind::Flow => ("FlowMatchEulerDiscreteScheduler", &[]),
+            ProcessKind::Edm { sigma_min, sigma_max } => {
+                let sigma_data = ("sigma_data", SIGMA_DATA.into());
+                ("EDMEulerScheduler", [sigmas(sigma_min, sigma_max), vec![sigma_data]].concat())
+            }
+            ProcessKind::Flow => ("FlowMatchEulerDiscreteScheduler", Vec::new()),
         };
+        let mut config = self.kind.with_table(config);
         config.class_name = class.into();
-        let numbers = numbers.iter().map(|&(key, x)| (key.to_string(), x.into()));
-        config.other.extend(numbers.collect::<BTreeMap<_, _>>());
+        config.other.extend(other.into_iter().map(|(key, value)| (key.to_string(), value)));
         config.with_prediction(self.prediction)
     }
 }
