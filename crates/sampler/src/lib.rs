@@ -26,7 +26,7 @@ mod state;
 pub use catalog::{CATALOG, Entry, Sampler, SamplerKind, UnknownSampler, names};
 pub use ddim::ddim;
 pub use ddpm::ddpm;
-pub use denoiser::{Clip, Denoised, Denoiser, Limit};
+pub use denoiser::{Clip, Denoised, Denoiser, Limit, Linked};
 pub use grid::{Convention, End, Grid, GridError, GridKind, GridRequest, Interval, Spacing};
 pub use guidance::{ClassifierGuided, GuidanceInterval, Guided, Pair, Rescale};
 pub use inpaint::{Inpaint, Region, Resampling};
