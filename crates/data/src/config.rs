@@ -1,4 +1,4 @@
-use crate::{DataError, Fit, Result};
+use crate::{DataError, Fit, PointShape, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -8,12 +8,13 @@ use std::path::PathBuf;
 ///
 /// ```toml
 /// [data]
-/// kind = "folder"        # digits | idx | folder | cifar10
+/// kind = "folder"        # digits | idx | folder | cifar10 | two-moons | eight-gaussians | swiss-roll
 /// path = "pets"          # folder, cifar10
 /// # images, labels       # idx
 /// image_size_px = 32     # folder; optional for idx
 /// channels = 3           # folder: 1 or 3, 3 if absent
 /// fit = "centre-crop"    # folder, idx: pad | centre-crop | stretch | exact
+/// # count = 20000        # two-moons, eight-gaussians, swiss-roll
 /// flip = true            # train also on mirror images
 /// held_out_fraction = 0.1
 /// ```
@@ -61,8 +62,19 @@ pub enum Source {
         /// The folder that holds `data_batch_1.bin` to `data_batch_5.bin`.
         path: PathBuf,
     },
+    /// Points of the plane, as pictures of one pixel with two channels.
+    Points {
+        /// How they lie.
+        shape: PointShape,
+        /// How many.
+        count: usize,
+    },
 }
 
+/// Enough to fill their shapes.
+const DEFAULT_POINTS: usize = 20_000;
+/// More points would only repeat themselves.
+const MAX_POINTS: usize = 10_000_000;
 /// The largest side of a training picture, in pixels.
 const MAX_SIZE_PX: usize = 4_096;
 
@@ -81,8 +93,13 @@ impl DataConfig {
         let (size_px, channels) = match &self.source {
             Source::Idx { image_size_px, .. } => (*image_size_px, 1),
             Source::Folder { image_size_px, channels, .. } => (Some(*image_size_px), *channels),
-            Source::Digits | Source::Cifar10 { .. } => (None, 3),
+            Source::Digits | Source::Cifar10 { .. } | Source::Points { .. } => (None, 3),
         };
+        if let Source::Points { count, .. } = &self.source
+            && !(1..=MAX_POINTS).contains(count)
+        {
+            return Err(DataError::value("count", format!("1 to {MAX_POINTS}"), count));
+        }
         if let Some(size_px) = size_px.filter(|size_px| !(1..=MAX_SIZE_PX).contains(size_px)) {
             return Err(DataError::value("image_size_px", format!("1 to {MAX_SIZE_PX}"), size_px));
         }
@@ -100,6 +117,19 @@ enum Kind {
     Idx,
     Folder,
     Cifar10,
+    TwoMoons,
+    EightGaussians,
+    SwissRoll,
+}
+
+impl From<PointShape> for Kind {
+    fn from(shape: PointShape) -> Self {
+        match shape {
+            PointShape::TwoMoons => Self::TwoMoons,
+            PointShape::EightGaussians => Self::EightGaussians,
+            PointShape::SwissRoll => Self::SwissRoll,
+        }
+    }
 }
 
 impl Kind {
@@ -109,6 +139,9 @@ impl Kind {
             Self::Idx => "idx",
             Self::Folder => "folder",
             Self::Cifar10 => "cifar10",
+            Self::TwoMoons => "two-moons",
+            Self::EightGaussians => "eight-gaussians",
+            Self::SwissRoll => "swiss-roll",
         }
     }
 
@@ -119,6 +152,7 @@ impl Kind {
             Self::Idx => &["images", "labels", "image_size_px", "fit"],
             Self::Folder => &["path", "image_size_px", "channels", "fit"],
             Self::Cifar10 => &["path"],
+            Self::TwoMoons | Self::EightGaussians | Self::SwissRoll => &["count"],
         }
     }
 }
@@ -140,6 +174,8 @@ struct Flat {
     channels: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fit: Option<Fit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
     #[serde(default)]
     flip: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +192,7 @@ impl Flat {
             image_size_px: None,
             channels: None,
             fit: None,
+            count: None,
             flip: false,
             held_out_fraction: None,
         }
@@ -170,6 +207,7 @@ impl Flat {
             ("image_size_px", self.image_size_px.is_some()),
             ("channels", self.channels.is_some()),
             ("fit", self.fit.is_some()),
+            ("count", self.count.is_some()),
         ];
         let keys = self.kind.keys();
         match given.iter().find(|(key, given)| *given && !keys.contains(key)) {
@@ -197,6 +235,7 @@ impl TryFrom<Flat> for DataConfig {
 
     fn try_from(flat: Flat) -> std::result::Result<Self, String> {
         flat.check_keys()?;
+        let points = |shape| Source::Points { shape, count: flat.count.unwrap_or(DEFAULT_POINTS) };
         let source = match flat.kind {
             Kind::Digits => Source::Digits,
             Kind::Idx => Source::Idx {
@@ -212,6 +251,9 @@ impl TryFrom<Flat> for DataConfig {
                 fit: flat.fit.unwrap_or(Fit::CentreCrop),
             },
             Kind::Cifar10 => Source::Cifar10 { path: flat.need("path", flat.path.clone())? },
+            Kind::TwoMoons => points(PointShape::TwoMoons),
+            Kind::EightGaussians => points(PointShape::EightGaussians),
+            Kind::SwissRoll => points(PointShape::SwissRoll),
         };
         let default_held_out = if flat.kind == Kind::Digits { 0.2 } else { 0.0 };
         let config = Self {
@@ -245,6 +287,9 @@ impl From<DataConfig> for Flat {
                 ..Self::new(Kind::Folder)
             },
             Source::Cifar10 { path } => Self { path: Some(path), ..Self::new(Kind::Cifar10) },
+            Source::Points { shape, count } => {
+                Self { count: Some(count), ..Self::new(shape.into()) }
+            }
         };
         Self { flip: config.flip, held_out_fraction: Some(config.held_out_fraction), ..flat }
     }
@@ -267,6 +312,9 @@ mod tests {
             "kind = \"folder\"\npath = \"pets\"\nimage_size_px = 32\nflip = true",
             "kind = \"folder\"\npath = \"p\"\nimage_size_px = 8\nchannels = 1\nfit = \"stretch\"",
             "kind = \"cifar10\"\npath = \"cifar\"\nheld_out_fraction = 0.1",
+            "kind = \"two-moons\"",
+            "kind = \"eight-gaussians\"\ncount = 512",
+            "kind = \"swiss-roll\"",
         ] {
             let config = parse(text).unwrap();
             let written = toml::to_string(&config).unwrap();

@@ -1,7 +1,7 @@
 //! Line plots as pictures: no window, no server, no font file.
 
 mod axis;
-mod stroke;
+pub(crate) mod stroke;
 
 use axis::{Axis, Scale};
 use stroke::Mask;
@@ -14,7 +14,7 @@ use crate::{
 
 /// The colours of Okabe and Ito (2008), which readers with any kind of colour vision tell apart; their yellow is left out since
 /// it is lost on white. An eighth series begins again with the first colour.
-const COLOURS: [[u8; 3]; 7] = [
+pub(crate) const COLOURS: [[u8; 3]; 7] = [
     [0, 114, 178],
     [213, 94, 0],
     [0, 158, 115],

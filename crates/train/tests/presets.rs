@@ -47,7 +47,16 @@ fn every_preset_reads_and_its_copy_reads_back() {
         names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["ddpm-256", "ddpm-cifar10", "digits", "mnist"]);
+    let all = [
+        "ddpm-256",
+        "ddpm-cifar10",
+        "digits",
+        "eight-gaussians",
+        "mnist",
+        "swiss-roll",
+        "two-moons",
+    ];
+    assert_eq!(names, all);
 }
 
 /// The README's config for one's own pictures is one that trains.

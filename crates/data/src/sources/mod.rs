@@ -3,6 +3,9 @@
 mod cifar;
 mod folder;
 mod idx;
+mod points;
+
+pub use points::PointShape;
 
 pub use folder::read_picture;
 
@@ -24,6 +27,7 @@ pub fn load(config: &DataConfig) -> Result<Pictures> {
             folder::load(path, *image_size_px, *channels, *fit)?
         }
         Source::Cifar10 { path } => cifar::load(path)?,
+        Source::Points { shape, count } => points::load(*shape, *count),
     };
     pictures.check()?;
     Ok(pictures)

@@ -3,7 +3,7 @@
 use crate::Picture;
 
 /// How much of each pixel in a box a line covers.
-pub(super) struct Mask {
+pub(crate) struct Mask {
     left: i32,
     top: i32,
     width: i32,
@@ -13,13 +13,13 @@ pub(super) struct Mask {
 
 impl Mask {
     /// Nothing yet, in the box (left, top, width, height).
-    pub(super) fn new((left, top, width, height): (i32, i32, i32, i32)) -> Self {
+    pub(crate) fn new((left, top, width, height): (i32, i32, i32, i32)) -> Self {
         let (width, height) = (width.max(0), height.max(0));
         Self { left, top, width, height, coverage: vec![0.0; width as usize * height as usize] }
     }
 
     /// Adds the points within `half_width` of the segment from `a` to `b`; pixel (x, y) is centred on (x, y).
-    pub(super) fn segment(&mut self, a: (f64, f64), b: (f64, f64), half_width: f64) {
+    pub(crate) fn segment(&mut self, a: (f64, f64), b: (f64, f64), half_width: f64) {
         let reach = half_width + 1.0;
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let squared = dx * dx + dy * dy;
@@ -44,7 +44,7 @@ impl Mask {
     }
 
     /// Mixes `colour` into `picture` wherever the mask is covered.
-    pub(super) fn paint(&self, picture: &mut Picture, colour: [u8; 3], strength: f32) {
+    pub(crate) fn paint(&self, picture: &mut Picture, colour: [u8; 3], strength: f32) {
         for (at, &covered) in self.coverage.iter().enumerate() {
             if covered > 0.0 {
                 let (x, y) = (at as i32 % self.width, at as i32 / self.width);

@@ -1,0 +1,86 @@
+//! `docs/samplers.md` is written from the catalog; `SUMI_BLESS=1` writes it anew.
+
+use std::fmt::Write;
+use std::path::Path;
+use sumi_sampler::{CATALOG, Convention, Entry};
+
+const HEAD: &str = "\
+# The samplers
+
+Written from the catalog in `crates/sampler/src/catalog.rs`; a test holds it to it.
+
+`sumi sample MODEL --sampler NAME` takes the name in the first column, or what it is called elsewhere; case, spaces and
+punctuation do not count. *Order* is the power of the step size with which the error falls: a sampler without one adds noise,
+so that only the distribution of its samples converges. *Calls* are the evaluations of the network at every step but the
+last.
+
+";
+
+const GRIDS: &str = "
+## Which levels they visit
+
+`--grid-kind` places the levels; without it the model folder decides, and where that says nothing, what is usual for the
+sampler in diffusers.
+
+| kind | where the levels lie |
+|---|---|
+| `leading` | every so many timesteps from the first; stops short of the last |
+| `trailing` | every so many timesteps from the last |
+| `linspace` | evenly from the last timestep to the first, both included |
+| `karras` | evenly in sigma^(1/rho), rho = 7 (Karras et al. 2022, Eq. 5) |
+| `exponential` | evenly in log sigma |
+| `polyexponential` | log sigma falls as a power of the way; `--grid-rho 1` is `exponential` |
+| `beta` | quantiles of a Beta(0.6, 0.6) (Lee et al. 2024) |
+| `align-your-steps` | tuned for Stable Diffusion 1.x (Sabour et al. 2024) |
+| `sgm-uniform` | evenly in time, without the first timestep |
+| `simple` | every so many timesteps, counted down from the last |
+
+Here sigma is the noise over the signal, sigma / alpha, as in k-diffusion. A grid ends at no noise, unless diffusers ends it
+at the first timestep's level: dpm_solver and deis, and ddim where its stride does not divide the timesteps or
+`set_alpha_to_one` is off. On Karras grids the network is told whole timesteps where diffusers rounds them.
+";
+
+fn row(entry: &Entry) -> String {
+    let order = entry.order.map_or("-".into(), |order| order.to_string());
+    let steps = entry.usual_steps.map_or("all".into(), |steps| steps.to_string());
+    let elsewhere = match (entry.scheduler, entry.elsewhere) {
+        (Some(class), others) => {
+            std::iter::once(class).chain(others.iter().copied()).collect::<Vec<_>>().join(", ")
+        }
+        (None, others) => others.join(", "),
+    };
+    format!(
+        "| `{}` | {order} | {} | {steps} | {} | {elsewhere} | {} |",
+        entry.name, entry.calls_per_step, entry.advice, entry.paper
+    )
+}
+
+#[test]
+fn the_guide_is_the_catalog() {
+    let mut text = HEAD.to_string();
+    text += "| name | order | calls | usual steps | when to take it | elsewhere | paper |\n";
+    text += "|---|---|---|---|---|---|---|\n";
+    for entry in CATALOG {
+        writeln!(text, "{}", row(entry)).unwrap();
+    }
+    text += GRIDS;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/samplers.md");
+    if std::env::var_os("SUMI_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == text, "docs/samplers.md is not the catalog; SUMI_BLESS=1 writes it anew");
+}
+
+/// What a reader of the guide relies on.
+#[test]
+fn entries_say_what_there_is_to_say() {
+    for entry in CATALOG {
+        assert!(entry.paper.contains("20"), "{}: a paper has a year", entry.name);
+        assert!(!entry.advice.is_empty() && entry.advice.len() < 80, "{}", entry.name);
+        assert!((1..=4).contains(&entry.calls_per_step), "{}", entry.name);
+        assert!(!entry.serves.is_empty(), "{}", entry.name);
+        let distilled = entry.convention == Convention::Distilled;
+        assert!(!distilled || entry.usual_steps.is_some_and(|n| n <= 8), "{}", entry.name);
+    }
+}
