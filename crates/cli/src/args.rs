@@ -30,7 +30,7 @@ pub enum Command {
     /// Train a model as a configuration says
     Train(TrainArgs),
     /// Draw pictures with a model
-    Sample(SampleArgs),
+    Sample(Box<SampleArgs>),
     /// Draw the way from one picture to another
     Interpolate(InterpolateArgs),
     /// Draw what happens along one way from noise to a picture

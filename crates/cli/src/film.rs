@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let texts = [999.0, 157.4074, 12.34, 3.14159, 0.01, 888.5].map(number);
+        let texts = [999.0, 157.4074, 12.34, 3.1444, 0.01, 888.5].map(number);
         assert_eq!(texts, ["999", "157", "12.3", "3.14", "0.0100", "888"]);
     }
 }

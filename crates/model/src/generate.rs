@@ -3,7 +3,7 @@
 use crate::guide::{self, Guides};
 use crate::{Batch, ByClassifier, Edit, Guidance, Model, ModelError, Plan, TorchNoise};
 use burn::tensor::{Tensor, TensorData};
-use sumi_sampler::{Clip, Denoiser, Grid, Inpaint, Observer, Region, Run, State};
+use sumi_sampler::{Clip, Denoiser, Grid, Inpaint, Linked, Observer, Region, Run, State};
 
 /// Which class each sample is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -235,6 +235,10 @@ impl<'a> Generator<'a> {
         }
         let inner = self.guides.denoiser(self.model, (self.plan, grid), classes);
         let limited = Clip { inner, limit: self.plan.limit };
+        let limited: Box<dyn Denoiser<Batch> + '_> = match self.guides.any() {
+            true => Box::new(Linked(limited)),
+            false => Box::new(limited),
+        };
         let mut denoiser: Box<dyn Denoiser<Batch> + '_> = match region {
             Some(region) => {
                 // The sampler's own streams again, from their beginning: it spends their normals on
@@ -242,7 +246,7 @@ impl<'a> Generator<'a> {
                 let noise = self.streams(first, x.0.dims()[0]);
                 Box::new(Inpaint { inner: limited, region, noise })
             }
-            None => Box::new(limited),
+            None => limited,
         };
         let mut run = Run { denoiser: &mut *denoiser, grid, noise, observer };
         let (sampler, edit) = (self.plan.sampler, self.edit.as_ref());

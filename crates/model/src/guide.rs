@@ -67,6 +67,12 @@ pub(crate) struct Guides<'a> {
 }
 
 impl Guides<'_> {
+    /// Whether any of it changes what the model says.
+    pub(crate) fn any(&self) -> bool {
+        let away = self.away.as_ref().is_some_and(|(guidance, _)| guidance.scale != 1.0);
+        away || self.classifier.is_some_and(|guide| guide.scale != 0.0)
+    }
+
     /// The model as a denoiser, guided.
     pub(crate) fn denoiser<'r>(
         &'r self,

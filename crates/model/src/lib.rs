@@ -17,6 +17,7 @@ mod keys;
 mod likelihood;
 mod plan;
 mod scheduler;
+mod settings;
 
 pub use batch::{Batch, TorchNoise};
 pub use classifier::{CLASSIFIER_CLASS, Classifier, classifier_config};

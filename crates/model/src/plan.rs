@@ -1,10 +1,9 @@
 //! How a model will be sampled.
 
-use crate::{ModelError, SchedulerConfig};
+use crate::{ModelError, SchedulerConfig, settings};
 use sumi_process::{Parameterisation, Process};
 use sumi_sampler::{
-    CATALOG, Convention, End, Grid, GridError, GridKind, GridRequest, Limit, Sampler, SamplerKind,
-    Spacing,
+    CATALOG, Convention, Grid, GridError, GridKind, GridRequest, Limit, Sampler, SamplerKind,
 };
 
 /// What the user says about sampling; what is not said is the model folder's.
@@ -56,8 +55,8 @@ impl Plan {
             let expected = format!("one that serves this model's process: {}", others.join(", "));
             return Err(ModelError::request("sampler", expected, kind.name));
         }
-        let sampler = with_settings(kind.sampler, config, &choice)?;
-        let grid = grid(config, &choice, kind, &parameterisation.process)?;
+        let sampler = with_eta(settings::of(kind, config, &parameterisation)?, choice.eta)?;
+        let grid = grid(config, &choice, sampler, &parameterisation.process)?;
         Ok(Self { parameterisation, limit: config.limit(&kind), grid, sampler })
     }
 }
@@ -68,27 +67,16 @@ fn invalid(message: String) -> ModelError {
 
 /// The sampler that a folder's class stands for.
 fn own_sampler(config: &SchedulerConfig) -> Result<SamplerKind, ModelError> {
-    let entry = CATALOG.iter().find(|entry| entry.scheduler == Some(config.class_name.as_str()));
-    entry.map(|entry| SamplerKind::from(entry.sampler)).ok_or_else(|| {
+    settings::own(config).ok_or_else(|| {
         let known: Vec<&str> = CATALOG.iter().filter_map(|entry| entry.scheduler).collect();
         let expected = format!("one of {}, or a sampler named with --sampler", known.join(", "));
         ModelError::request("scheduler_config.json: _class_name", expected, &config.class_name)
     })
 }
 
-/// The sampler with what the folder and the user say about it.
-fn with_settings(
-    usual: Sampler,
-    config: &SchedulerConfig,
-    choice: &SamplerChoice,
-) -> Result<Sampler, ModelError> {
-    let sampler = match usual {
-        Sampler::Ddpm { .. } => {
-            Sampler::Ddpm { variance: config.reverse_variance().map_err(invalid)? }
-        }
-        other => other,
-    };
-    let Some(eta) = choice.eta else { return Ok(sampler) };
+/// The sampler with the user's share of ancestral noise.
+fn with_eta(sampler: Sampler, eta: Option<f64>) -> Result<Sampler, ModelError> {
+    let Some(eta) = eta else { return Ok(sampler) };
     if !(0.0..=1.0).contains(&eta) {
         return Err(ModelError::request("eta", "a number from 0 to 1", eta));
     }
@@ -103,29 +91,34 @@ fn with_settings(
 fn grid(
     config: &SchedulerConfig,
     choice: &SamplerChoice,
-    kind: SamplerKind,
+    sampler: Sampler,
     process: &Process,
 ) -> Result<Grid, ModelError> {
     let total = match process {
         Process::Discrete(schedule) => schedule.timesteps(),
         _ => 1000,
     };
-    let usual = kind.usual_steps.unwrap_or(total).min(total);
+    let usual = sampler.entry().usual_steps.unwrap_or(total).min(total);
+    let usual = GridRequest::usual(sampler, choice.steps.unwrap_or(usual));
     let request = GridRequest {
-        spacing: config.timestep_spacing.unwrap_or(match kind.convention {
-            Convention::Ratios { .. } | Convention::Multistep => Spacing::Linspace,
-            _ => Spacing::Leading,
-        }),
+        spacing: config.timestep_spacing.unwrap_or(usual.spacing),
         kind: choice.grid.or(config.grid_kind()),
         rho: choice.rho,
         offset: config.steps_offset,
-        end: match (kind.convention, config.set_alpha_to_one) {
-            (Convention::Strided, false) => End::FirstTimestep,
-            _ => End::Clean,
-        },
-        ..GridRequest::new(kind.convention, choice.steps.unwrap_or(usual))
+        end: settings::end(sampler, config),
+        shift: config.number("shift", 1.0).map_err(invalid)?,
+        ..usual
     };
-    request.build(process).map_err(|error| match error {
+    // Where no signal is left at the end, these divide by what diffusers puts in its place.
+    let lifted = match (process, usual.convention) {
+        (Process::Discrete(schedule), Convention::Ratios { .. } | Convention::Multistep)
+            if config.rescale_betas_zero_snr =>
+        {
+            Some(Process::Discrete(schedule.clone().with_last_alpha_bar(LEAST_ALPHA_BAR)))
+        }
+        _ => None,
+    };
+    request.build(lifted.as_ref().unwrap_or(process)).map_err(|error| match error {
         GridError::Steps { steps, most, of } => {
             ModelError::request("steps", format!("1 to {most}, {of}"), steps)
         }
@@ -135,6 +128,9 @@ fn grid(
         }
     })
 }
+
+/// What diffusers takes for `alpha_bar` where no signal is left: 2^-24.
+const LEAST_ALPHA_BAR: f64 = 1.0 / 16_777_216.0;
 
 #[cfg(test)]
 mod tests {

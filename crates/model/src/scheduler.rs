@@ -74,8 +74,10 @@ pub struct SchedulerConfig {
     pub steps_offset: usize,
     /// Whether the betas are rescaled to end without signal.
     pub rescale_betas_zero_snr: bool,
-    /// Whether DDIM's last step ends without noise, or at timestep 0's level.
-    pub set_alpha_to_one: bool,
+    /// Whether the last step of DDIM and PNDM ends without noise, or at timestep 0's level; where nothing is
+    /// said, the sampler decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_alpha_to_one: Option<bool>,
     /// What belongs to other schedulers.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,
@@ -101,7 +103,7 @@ impl Default for SchedulerConfig {
             timestep_spacing: None,
             steps_offset: 0,
             rescale_betas_zero_snr: false,
-            set_alpha_to_one: true,
+            set_alpha_to_one: None,
             other: BTreeMap::new(),
         }
     }
@@ -181,13 +183,6 @@ impl SchedulerConfig {
     /// # Errors
     /// A sentence with field, expected and found.
     pub fn process(&self) -> Result<Process, String> {
-        let number = |field: &str, default: f64| match self.other.get(field) {
-            None | Some(serde_json::Value::Null) => Ok(default),
-            Some(value) => match value.as_f64() {
-                Some(x) if x.is_finite() && x > 0.0 => Ok(x),
-                _ => Err(format!("{field}: expected a number above 0, found {value}")),
-            },
-        };
         let ordered = |low: (&str, f64), high: (&str, f64)| match low.1 < high.1 {
             true => Ok(()),
             false => Err(format!(
@@ -196,13 +191,13 @@ impl SchedulerConfig {
             )),
         };
         let sigmas = |min: f64, max: f64| {
-            let (min, max) = (number("sigma_min", min)?, number("sigma_max", max)?);
+            let (min, max) = (self.number("sigma_min", min)?, self.number("sigma_max", max)?);
             ordered(("sigma_min", min), ("sigma_max", max)).map(|()| (min, max))
         };
         match self.class_name.as_str() {
             name if name.starts_with("FlowMatch") => Ok(Process::Flow),
             name if name.starts_with("EDM") => {
-                let data = number("sigma_data", sumi_process::SIGMA_DATA)?;
+                let data = self.number("sigma_data", sumi_process::SIGMA_DATA)?;
                 if data != sumi_process::SIGMA_DATA {
                     return Err(format!("sigma_data: expected 0.5, found {data}"));
                 }
@@ -212,7 +207,7 @@ impl SchedulerConfig {
             "ScoreSdeVeScheduler" => sigmas(0.01, 1348.0)
                 .map(|(sigma_min, sigma_max)| Process::Ve { sigma_min, sigma_max }),
             "ScoreSdeVpScheduler" => {
-                let (beta_min, beta_max) = (number("beta_min", 0.1)?, number("beta_max", 20.0)?);
+                let (beta_min, beta_max) = (self.number("beta_min", 0.1)?, self.number("beta_max", 20.0)?);
                 ordered(("beta_min", beta_min), ("beta_max", beta_max))?;
                 Ok(match self.flag("sub_vp") {
                     true => Process::SubVp { beta_min, beta_max },
@@ -235,9 +230,38 @@ impl SchedulerConfig {
         .map(|(_, kind)| kind)
     }
 
-    /// A switch that one scheduler alone has.
+    /// A switch that some schedulers have; `None` where nothing is said.
+    pub(crate) fn switch(&self, field: &str) -> Option<bool> {
+        self.other.get(field)?.as_bool()
+    }
+
+    /// The same, off where nothing is said.
     pub(crate) fn flag(&self, field: &str) -> bool {
-        self.other.get(field).and_then(serde_json::Value::as_bool).unwrap_or(false)
+        self.switch(field).unwrap_or(false)
+    }
+
+    /// A word that some schedulers have.
+    pub(crate) fn text(&self, field: &str) -> Option<&str> {
+        self.other.get(field)?.as_str()
+    }
+
+    /// A whole number that some schedulers have.
+    pub(crate) fn whole(&self, field: &str) -> Option<u64> {
+        self.other.get(field)?.as_u64()
+    }
+
+    /// A number above 0 that some schedulers have.
+    ///
+    /// # Errors
+    /// A sentence with field, expected and found.
+    pub(crate) fn number(&self, field: &str, usual: f64) -> Result<f64, String> {
+        match self.other.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(usual),
+            Some(value) => match value.as_f64() {
+                Some(x) if x.is_finite() && x > 0.0 => Ok(x),
+                _ => Err(format!("{field}: expected a number above 0, found {value}")),
+            },
+        }
     }
 
     /// The table of betas, as numbers.

@@ -7,7 +7,7 @@ use sumi_model::{
     Request, SamplerChoice, TorchNoise, UNetDenoiser, Weak,
 };
 use sumi_process::Prediction;
-use sumi_sampler::{Clip, Guided, Resampling, Run, SamplerKind, ddim};
+use sumi_sampler::{Clip, Guided, Linked, Resampling, Run, SamplerKind, ddim};
 
 const DIMS: [usize; 3] = [3, 16, 16];
 const EACH: usize = 3 * 16 * 16;
@@ -63,7 +63,7 @@ fn both_opinions_in_one_pass_are_those_of_two() {
     };
     let pair = (of(&[0, 1, 0]), of(&[2, 2, 2]));
     let inner = Guided { pair, scale: 3.0, rescale: None, interval: None };
-    let mut denoiser = Clip { inner, limit: plan.limit };
+    let mut denoiser = Linked(Clip { inner, limit: plan.limit });
     let mut noise = TorchNoise::new(3, 3);
     let x = TensorData::new(noise.normals(EACH), [3, 3, 16, 16]);
     let x = Batch(Tensor::from_data(x, &Device::flex()));

@@ -293,7 +293,7 @@ pub const CATALOG: &[Entry] = &[
     },
     Entry {
         name: "pndm",
-        sampler: Sampler::Pndm { runge_kutta_start: false },
+        sampler: Sampler::Pndm { runge_kutta_start: false, sums_v: false },
         paper: "Liu et al. 2022, Pseudo Numerical Methods for Diffusion Models on Manifolds, Algorithm 2",
         order: Some(2),
         usual_steps: Some(50),

@@ -116,3 +116,24 @@ impl<S: State, D: Denoiser<S>> Denoiser<S> for Clip<D> {
         Ok(Denoised { x0, eps, variance })
     }
 }
+
+/// A denoiser whose `eps` follows its `x_0`, limited or not: `eps = (x_t - alpha x_0) / sigma` (diffusers'
+/// `use_clipped_model_output`).
+///
+/// Guidance wants it around [`Clip`]. Far out of range, what a step takes off by way of the `eps` of the
+/// whole estimate is more than what it puts back by way of the clipped one, and DDIM is led away from
+/// where guidance points.
+pub struct Linked<D>(pub D);
+
+impl<S: State, D: Denoiser<S>> Denoiser<S> for Linked<D> {
+    fn denoise(&mut self, x_t: &S, level: NoiseLevel) -> Result<Denoised<S>, SamplerError> {
+        let said = self.0.denoise(x_t, level)?;
+        Ok(match level.is_clean() {
+            true => said,
+            false => {
+                let variance = said.variance;
+                Denoised { variance, ..Denoised::from_x0(x_t, level, said.x0) }
+            }
+        })
+    }
+}

@@ -55,7 +55,7 @@ pub use catalog::{CATALOG, Entry};
 pub use ddim::ddim;
 pub use ddpm::ddpm;
 pub use deis::deis;
-pub use denoiser::{Clip, Denoised, Denoiser, DifferentiableDenoiser, Limit};
+pub use denoiser::{Clip, Denoised, Denoiser, DifferentiableDenoiser, Limit, Linked};
 pub use dpm_solver::{Algorithm, DpmSolver, SecondOrder, dpm_solver, dpm_solver_singlestep};
 pub use dpm2::dpm2;
 pub use dpm2_a::dpm2_a;

@@ -11,8 +11,8 @@ use sumi_process::NoiseLevel;
 /// ask four times; without (PLMS) only the first step is taken twice, the second time with the mean of the noise
 /// at both its ends. Its error falls with the second power of the step.
 ///
-/// It goes by the noise as the network says it: a network's `v` is made noise before it enters the sum,
-/// where diffusers sums `v` itself.
+/// What is summed is the noise, or with `sums_v` the `v` that the network predicts, of which the noise at
+/// the start of the step is made: that is what diffusers does with a network of `v`.
 ///
 /// # Errors
 /// The denoiser's, a grid that starts without signal, or the observer's wish to stop.
@@ -20,6 +20,7 @@ pub fn pndm<S: State>(
     x: S,
     run: &mut Run<'_, S>,
     runge_kutta_start: bool,
+    sums_v: bool,
 ) -> Result<S, SamplerError> {
     let grid = run.grid;
     let runge_kutta_start = runge_kutta_start && grid.len() > 3;
@@ -28,26 +29,53 @@ pub fn pndm<S: State>(
     for (index, &interval) in grid.intervals.iter().enumerate() {
         let next = grid.intervals.get(index + 1).copied();
         let denoised = run.denoise(&x, interval.from)?;
-        history.push(interval.from, denoised.eps.clone());
+        let words = Words { sums_v };
+        let word = words.of(&denoised, interval.from);
+        history.push(interval.from, word.clone());
         if next.is_some() {
             interval.has_signal("pndm")?;
         }
         x = match next {
             Some(next) if runge_kutta_start && index < 3 => {
-                runge_kutta(run, &x, &denoised.eps, interval, next)?
+                runge_kutta(run, &x, words, (&word, interval), next)?
             }
             Some(next) if !runge_kutta_start && index == 0 => {
-                twice(run, &x, &denoised, interval, next)?
+                twice(run, &x, words, (&word, interval), next)?
             }
             None if index == 0 => interval.holding(&x, &denoised.x0),
-            _ => interval.along(&x, &combined(&history, &denoised.eps)),
+            _ => words.step(interval, &x, &combined(&history, &word)),
         };
         run.tell(index, interval.to, &x, &denoised.x0)?;
     }
     Ok(x)
 }
 
-/// The noise over the next step from its last four values, or from as many as there are (Adams and
+/// What enters the sums, and how a step is taken by it.
+#[derive(Clone, Copy)]
+struct Words {
+    sums_v: bool,
+}
+
+impl Words {
+    /// What the network says about a state at `level`: the noise, or `v = alpha eps - sigma x_0`.
+    fn of<S: State>(self, denoised: &Denoised<S>, level: NoiseLevel) -> S {
+        match self.sums_v {
+            true => denoised.eps.combine(level.alpha, &denoised.x0, -level.sigma),
+            false => denoised.eps.clone(),
+        }
+    }
+
+    /// From `x` over `interval` by a word about its start: the noise of a `v` is `alpha v + sigma x`.
+    fn step<S: State>(self, interval: Interval, x: &S, word: &S) -> S {
+        let NoiseLevel { alpha, sigma } = interval.from;
+        match self.sums_v {
+            true => interval.along(x, &word.combine(alpha, x, sigma)),
+            false => interval.along(x, word),
+        }
+    }
+}
+
+/// The word over the next step from its last four values, or from as many as there are (Adams and
 /// Bashforth; Eq. 12).
 fn combined<S: State>(history: &History<S>, latest: &S) -> S {
     let weights: &[f64] = match history.len() {
@@ -66,22 +94,22 @@ fn combined<S: State>(history: &History<S>, latest: &S) -> S {
 fn twice<S: State>(
     run: &mut Run<'_, S>,
     x: &S,
-    denoised: &Denoised<S>,
-    interval: Interval,
+    words: Words,
+    (word, interval): (&S, Interval),
     next: Interval,
 ) -> Result<S, SamplerError> {
-    let there = interval.along(x, &denoised.eps);
-    let ahead = run.denoise(&there, next.from)?.eps;
+    let there = words.step(interval, x, word);
+    let ahead = words.of(&run.denoise(&there, next.from)?, next.from);
     let from = shifted(run.grid, next.from, 1.0).unwrap_or(interval.from);
-    Ok(Interval { from, to: next.from }.along(x, &denoised.eps.combine(0.5, &ahead, 0.5)))
+    Ok(words.step(Interval { from, to: next.from }, x, &word.combine(0.5, &ahead, 0.5)))
 }
 
 /// A pseudo Runge-Kutta step of four calls (Eq. 13).
 fn runge_kutta<S: State>(
     run: &mut Run<'_, S>,
     x: &S,
-    first: &S,
-    Interval { from, to }: Interval,
+    words: Words,
+    (first, Interval { from, to }): (&S, Interval),
     next: Interval,
 ) -> Result<S, SamplerError> {
     // Half a stride below this timestep and above the next need not be one, where a stride is odd.
@@ -91,13 +119,14 @@ fn runge_kutta<S: State>(
     };
     let below = shifted(run.grid, from, -0.5).unwrap_or_else(middle);
     let above = shifted(run.grid, next.from, 0.5).unwrap_or_else(middle);
-    let to = |to: NoiseLevel| Interval { from, to };
-    let second = run.denoise(&to(below).along(x, first), above)?.eps;
-    let third = run.denoise(&to(above).along(x, &second), above)?.eps;
-    let last = run.denoise(&to(next.from).along(x, &third), next.from)?.eps;
+    let step = |to: NoiseLevel, word: &S| words.step(Interval { from, to }, x, word);
+    let mut ask = |x: S, level| Ok::<S, SamplerError>(words.of(&run.denoise(&x, level)?, level));
+    let second = ask(step(below, first), above)?;
+    let third = ask(step(above, &second), above)?;
+    let last = ask(step(next.from, &third), next.from)?;
     let ends = first.combine(1.0 / 6.0, &last, 1.0 / 6.0);
     let middles = second.combine(1.0 / 3.0, &third, 1.0 / 3.0);
-    Ok(to(next.from).along(x, &ends.combine(1.0, &middles, 1.0)))
+    Ok(step(next.from, &ends.combine(1.0, &middles, 1.0)))
 }
 
 /// The level so many of the grid's strides above `level`, in whole timesteps; `None` on a grid that

@@ -91,6 +91,8 @@ pub enum Sampler {
     Pndm {
         /// Whether the first three steps ask four times; without is PLMS.
         runge_kutta_start: bool,
+        /// Whether it sums a network's `v` as it is, not the noise that it means.
+        sums_v: bool,
     },
     /// A multistep exponential integrator, see [`dpm_solver`].
     DpmSolver(DpmSolver),
@@ -150,7 +152,8 @@ impl Sampler {
         let with = |algorithm, order| Self::DpmSolver(DpmSolver::new(algorithm, order));
         let by_noise = UniPc { predict_x0: false, ..UniPc::new(2) };
         vec![
-            Self::Pndm { runge_kutta_start: true },
+            Self::Pndm { runge_kutta_start: true, sums_v: false },
+            Self::Pndm { runge_kutta_start: false, sums_v: true },
             heun(DpmSolverPp),
             with(DpmSolverPp, 3),
             with(SdeDpmSolverPp, 2),
@@ -191,7 +194,7 @@ impl Sampler {
                 predictor_corrector(x, run, snr, corrections)
             }
             Self::Langevin { steps, size } => langevin(x, run, steps, size),
-            Self::Pndm { runge_kutta_start } => pndm(x, run, runge_kutta_start),
+            Self::Pndm { runge_kutta_start, sums_v } => pndm(x, run, runge_kutta_start, sums_v),
             Self::DpmSolver(settings) => dpm_solver(x, run, settings),
             Self::DpmSolverSinglestep { algorithm, order } => {
                 dpm_solver_singlestep(x, run, algorithm, order)

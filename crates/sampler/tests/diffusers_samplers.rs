@@ -61,9 +61,10 @@ impl Case {
             }
             Sampler::Ddim { eta } => Sampler::Ddim { eta: self.eta.unwrap_or(eta) },
             Sampler::Tcd { gamma } => Sampler::Tcd { gamma: self.gamma.unwrap_or(gamma) },
-            Sampler::Pndm { .. } => {
-                Sampler::Pndm { runge_kutta_start: self.runge_kutta_start == Some(true) }
-            }
+            Sampler::Pndm { .. } => Sampler::Pndm {
+                runge_kutta_start: self.runge_kutta_start == Some(true),
+                sums_v: self.prediction == "v",
+            },
             Sampler::DpmSolver(mut settings) => {
                 settings.order = self.order.unwrap_or(settings.order);
                 settings.lower_order_final = self.lower_order_final.unwrap_or(true);

@@ -8,8 +8,8 @@ use sumi_process::{
 };
 use sumi_random::TorchCpu;
 use sumi_sampler::{
-    ClassifierGuided, Denoised, Denoiser, GuidanceInterval, Guided, Rescale, Sampler, SamplerError,
-    State,
+    ClassifierGuided, Clip, Denoised, Denoiser, GuidanceInterval, Guided, Limit, Linked, Rescale,
+    Sampler, SamplerError, State,
 };
 use sumi_testkit::{GaussianMixture, assert_close, relative_error};
 use support::{Exact, OneStream, even_angles, sample, serving};
@@ -116,6 +116,25 @@ fn the_exact_classifier_at_scale_1_draws_the_class() {
             }
         }
     }
+}
+
+/// Far guidance, held in range, leads to the class's end of the range and not to the other.
+#[test]
+fn strong_guidance_in_range_leads_to_the_class() {
+    let data = || {
+        let of = |mean: f64| GaussianMixture::single(vec![mean], 0.05);
+        (Exact(of(0.6)), Exact(of(0.2)))
+    };
+    let limit = Limit::Clip { range: 1.0 };
+    for sampler in Sampler::all() {
+        let mut denoiser = Linked(Clip { inner: guided(data(), 8.0), limit });
+        let end = run(&mut denoiser, sampler, vec![-0.3]);
+        assert!(end[0] > 0.9 && end[0] <= 1.0, "{sampler:?}: {end:?}");
+    }
+    // Without the link DDIM goes the other way.
+    let mut raw = Clip { inner: guided(data(), 8.0), limit };
+    let end = run(&mut raw, Sampler::Ddim { eta: 0.0 }, vec![-0.3]);
+    assert!(end[0] < 0.9, "{end:?}");
 }
 
 #[test]
