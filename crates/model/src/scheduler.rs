@@ -207,7 +207,8 @@ impl SchedulerConfig {
             "ScoreSdeVeScheduler" => sigmas(0.01, 1348.0)
                 .map(|(sigma_min, sigma_max)| Process::Ve { sigma_min, sigma_max }),
             "ScoreSdeVpScheduler" => {
-                let (beta_min, beta_max) = (self.number("beta_min", 0.1)?, self.number("beta_max", 20.0)?);
+                let (beta_min, beta_max) =
+                    (self.number("beta_min", 0.1)?, self.number("beta_max", 20.0)?);
                 ordered(("beta_min", beta_min), ("beta_max", beta_max))?;
                 Ok(match self.flag("sub_vp") {
                     true => Process::SubVp { beta_min, beta_max },

@@ -97,7 +97,9 @@ pub(crate) fn end(sampler: Sampler, config: &SchedulerConfig) -> End {
             _ => sampler.end(),
         },
         (Sampler::Deis { .. }, _) => End::FirstTimestep,
-        (_, Convention::Ratios { .. }) => clean(config.text("final_sigmas_type") != Some("sigma_min")),
+        (_, Convention::Ratios { .. }) => {
+            clean(config.text("final_sigmas_type") != Some("sigma_min"))
+        }
         (_, Convention::Strided) => match config.set_alpha_to_one {
             Some(to_one) => clean(to_one),
             None => sampler.end(),

@@ -166,12 +166,7 @@ fn every_loop_of_diffusers_agrees() {
         match case.sampler() {
             Some(sampler) => {
                 let error = case.error(sampler);
-                // The middle of an ancestral step of dpm2_a is the next level. On Karras grids diffusers
-                // tells the network its time, there unrounded and as the next level rounded; here a
-                // level has one time.
-                let twice_told = case.sampler == "dpm2_a" && case.kind == Some(GridKind::Karras);
-                let bound = if twice_told { 1e-3 } else { BOUND };
-                if error.is_nan() || error > bound {
+                if error.is_nan() || error > BOUND {
                     far.push(format!("{error:.1e} {what}"));
                 }
             }

@@ -193,10 +193,11 @@ impl Grid {
         self.asked < 15
     }
 
-    /// What the network is told of `level`, where this grid knows better than the process.
+    /// What the network is told of `level`, where this grid knows better than the process. Only the levels
+    /// of the grid itself are known, to the last bit: of a level in between that happens to be near one,
+    /// the network is told the process's own time, as in diffusers.
     pub fn told(&self, level: NoiseLevel) -> Option<f64> {
-        let near = |known: &NoiseLevel| (known.ratio() / level.ratio() - 1.0).abs() < 1e-9;
-        self.told.iter().find(|(known, _)| near(known)).map(|(_, t)| *t)
+        self.told.iter().find(|(known, _)| *known == level).map(|(_, t)| *t)
     }
 }
 
