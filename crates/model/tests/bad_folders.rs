@@ -60,7 +60,7 @@ fn a_field_out_of_range_is_named() {
         (scheduler, "prediction_type", json!("flow")),
         (scheduler, "variance_type", json!("learned")),
         (scheduler, "rescale_betas_zero_snr", json!(true)),
-        (scheduler, "_class_name", json!("PNDMScheduler")),
+        (scheduler, "_class_name", json!("VQDiffusionScheduler")),
         (unet, "_class_name", json!("UNet2DConditionModel")),
         (unet, "sample_size", json!(33)),
         (unet, "sample_size", json!(1_000_000)),

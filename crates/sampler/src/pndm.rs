@@ -12,7 +12,8 @@ use sumi_process::NoiseLevel;
 /// at both its ends. Its error falls with the second power of the step.
 ///
 /// What is summed is the noise, or with `sums_v` the `v` that the network predicts, of which the noise at
-/// the start of the step is made: that is what diffusers does with a network of `v`.
+/// the start of the step is made. That is what diffusers does with a network of `v`, and its pictures with it,
+/// but of first order only: a `v` is said about its own level, and these are of several.
 ///
 /// # Errors
 /// The denoiser's, a grid that starts without signal, or the observer's wish to stop.

@@ -153,7 +153,6 @@ impl Sampler {
         let by_noise = UniPc { predict_x0: false, ..UniPc::new(2) };
         vec![
             Self::Pndm { runge_kutta_start: true, sums_v: false },
-            Self::Pndm { runge_kutta_start: false, sums_v: true },
             heun(DpmSolverPp),
             with(DpmSolverPp, 3),
             with(SdeDpmSolverPp, 2),
