@@ -2,6 +2,7 @@
 
 use crate::denoiser::slope;
 use crate::{History, Interval, Run, SamplerError, State};
+use sumi_process::NoiseLevel;
 
 /// The function `B(h)` of UniPC (Zhao et al., UniPC, section 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,18 +46,15 @@ pub fn unipc<S: State>(x: S, run: &mut Run<'_, S>, settings: UniPc) -> Result<S,
     run.expect_order("unipc", settings.order)?;
     let mut history = History::new(3);
     let mut before: Option<(S, Interval, usize)> = None;
-    run.walk(x, |run, step| {
+    let x = run.walk(x, |run, step| {
         let x0 = &step.denoised.x0;
         if step.interval.to.is_clean() {
             return Ok(x0.clone());
         }
-        let word = match settings.predict_x0 {
-            true => x0.clone(),
-            false => {
-                step.interval.has_signal("unipc without predict_x0")?;
-                slope(step.x, step.interval.from, x0)
-            }
-        };
+        if !settings.predict_x0 {
+            step.interval.has_signal("unipc without predict_x0")?;
+        }
+        let word = settings.word(step.x, step.interval.from, x0);
         let x = match &before {
             Some((x, interval, order)) => {
                 settings.advance(x, *interval, &history, *order, Some(&word))
@@ -69,10 +67,27 @@ pub fn unipc<S: State>(x: S, run: &mut Run<'_, S>, settings: UniPc) -> Result<S,
         let next = settings.advance(&x, step.interval, &history, order, None);
         before = Some((x, step.interval, order));
         Ok(next.unwrap_or_else(|| step.x.clone()))
-    })
+    })?;
+    // diffusers' last step on a Karras grid that ends with noise has no length, but it does correct.
+    match before {
+        Some((start, interval, order)) if run.grid.left_out > 0 => {
+            let said = run.denoise(&x, interval.to)?.x0;
+            let word = settings.word(&x, interval.to, &said);
+            Ok(settings.advance(&start, interval, &history, order, Some(&word)).unwrap_or(x))
+        }
+        _ => Ok(x),
+    }
 }
 
 impl UniPc {
+    /// What it goes by of what the network says about `x`.
+    fn word<S: State>(self, x: &S, level: NoiseLevel, x0: &S) -> S {
+        match self.predict_x0 {
+            true => x0.clone(),
+            false => slope(x, level, x0),
+        }
+    }
+
     /// The order of a step with `left` steps to go: a level without signal is infinitely far and tells
     /// nothing of the slope.
     fn order_at<S>(self, left: usize, history: &History<S>) -> usize {

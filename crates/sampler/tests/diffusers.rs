@@ -7,7 +7,8 @@ use sumi_process::{BetaSchedule, NoiseLevel, Parameterisation, Prediction, Proce
 use sumi_process::{ReverseVariance, Schedule};
 use sumi_random::TorchCpu;
 use sumi_sampler::{
-    Clip, Convention, Denoiser, Grid, GridRequest, Limit, Sampler, SamplerKind, Spacing,
+    Algorithm, Clip, Convention, Denoiser, DpmSolver, End, Grid, GridKind, GridRequest, Limit,
+    Sampler, SamplerKind, Spacing,
 };
 use sumi_testkit::{GaussianMixture, golden, relative_error};
 use support::{Dummy, Exact, OneStream, dummy_start, sample};
@@ -111,5 +112,54 @@ fn score_loops_agree() {
         let start = dummy_start()[..192].iter().map(|x| 50.0 * x).collect();
         let case = format!("predictor_corrector {steps}");
         agrees_with_case(&case, &mut gaussian(192), &grid, start);
+    }
+}
+
+/// The sums of absolute values that diffusers' own scheduler tests publish (tests/schedulers,
+/// `test_full_loop_no_noise` and its variants), each with the configuration of its file: 10 steps, betas
+/// linear from 1e-4 to 0.02, eps.
+///
+/// Those of Euler and its relatives are left out: those tests step from the state that was scaled for the
+/// network, so that their loops are not the samplers'. `diffusers_samplers.rs` has those loops as users
+/// write them.
+#[test]
+fn published_sums_are_found() {
+    let sum = |name: &str, change: &dyn Fn(&mut GridRequest), sampler| {
+        let schedule = Schedule::new(BetaSchedule::Linear, 1000, 1e-4, 0.02).unwrap();
+        let process = Process::Discrete(schedule);
+        let sampler =
+            Option::<Sampler>::unwrap_or(sampler, SamplerKind::named(name).unwrap().sampler);
+        let mut request = GridRequest::usual(sampler, 10);
+        change(&mut request);
+        // The files of unipc and the DPM-Solvers end at "sigma_min".
+        if name != "pndm" {
+            request.end = End::FirstTimestep;
+        }
+        let grid = request.build(&process).unwrap();
+        let parameterisation = Parameterisation { prediction: Prediction::Epsilon, process };
+        let mut dummy = Dummy { parameterisation, grid: &grid };
+        let start: Vec<f64> = dummy_start().iter().map(|x| x * grid.start_std).collect();
+        let noise = &mut OneStream(TorchCpu::new(0));
+        let end = sample(sampler, start, &mut dummy, &grid, noise, &mut ()).unwrap();
+        end.iter().map(|x| x.abs()).sum::<f64>()
+    };
+    let karras = |request: &mut GridRequest| request.kind = Some(GridKind::Karras);
+    let runge_kutta = Sampler::Pndm { runge_kutta_start: true, sums_v: false };
+    let full_order = Sampler::DpmSolver(DpmSolver {
+        lower_order_final: false,
+        ..DpmSolver::new(Algorithm::DpmSolverPp, 2)
+    });
+    let cases = [
+        ("pndm", false, Some(runge_kutta), 198.1318, 1e-2),
+        // Of these the means are published, to four digits.
+        ("unipc", false, None, 0.2464 * 768.0, 1e-3 * 768.0),
+        ("unipc", true, None, 0.2925 * 768.0, 1e-3 * 768.0),
+        ("dpmpp_2m", false, Some(full_order), 0.3301 * 768.0, 1e-3 * 768.0),
+        ("deis", false, None, 0.23916 * 768.0, 1e-3 * 768.0),
+    ];
+    for (name, by_karras, sampler, published, bound) in cases {
+        let change: &dyn Fn(&mut GridRequest) = if by_karras { &karras } else { &|_| () };
+        let found = sum(name, change, sampler);
+        assert!((found - published).abs() < bound, "{name}: {found}, published {published}");
     }
 }
