@@ -7,7 +7,7 @@ mod edit;
 
 pub use edit::{EditArgs, FilmArgs, GuidanceArgs, InterpolateArgs};
 
-use clap::builder::PossibleValue;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use sumi_sampler::{CATALOG, GridKind, SamplerKind};
@@ -149,45 +149,33 @@ impl clap::builder::TypedValueParser for SamplerParser {
     }
 }
 
-/// How the levels of a grid are placed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GridName {
-    /// Every so many timesteps from the first; stops short of the last
-    Leading,
-    /// Every so many timesteps from the last
-    Trailing,
-    /// Evenly from the last timestep to the first
-    Linspace,
-    /// Evenly in sigma^(1/7); good with few steps
-    Karras,
-    /// Evenly in log sigma
-    Exponential,
-    /// The same to the power --grid-rho
-    Polyexponential,
-    /// Quantiles of a beta distribution; dense at both ends
-    Beta,
-    /// Tuned for Stable Diffusion 1.x
-    AlignYourSteps,
-    /// Evenly in time, without the first timestep
-    SgmUniform,
-    /// Every so many timesteps, counted down
-    Simple,
-}
+/// Reads the name of a kind of grid, and lists them all.
+#[derive(Clone)]
+pub struct GridParser;
 
-impl From<GridName> for GridKind {
-    fn from(name: GridName) -> Self {
-        match name {
-            GridName::Leading => Self::Leading,
-            GridName::Trailing => Self::Trailing,
-            GridName::Linspace => Self::Linspace,
-            GridName::Karras => Self::Karras,
-            GridName::Exponential => Self::Exponential,
-            GridName::Polyexponential => Self::Polyexponential,
-            GridName::Beta => Self::Beta,
-            GridName::AlignYourSteps => Self::AlignYourSteps,
-            GridName::SgmUniform => Self::SgmUniform,
-            GridName::Simple => Self::Simple,
-        }
+impl clap::builder::TypedValueParser for GridParser {
+    type Value = GridKind;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<GridKind, clap::Error> {
+        let names = GridKind::ALL.map(|(_, name, _)| name);
+        let name = PossibleValuesParser::new(names).parse_ref(command, argument, value)?;
+        let found = GridKind::ALL.into_iter().find(|(_, known, _)| *known == name);
+        found.map(|(kind, ..)| kind).ok_or_else(|| {
+            command.clone().error(
+                clap::error::ErrorKind::InvalidValue,
+                format!("--grid-kind: there is no {name}"),
+            )
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let describe = |(_, name, words)| PossibleValue::new(name).help(words);
+        Some(Box::new(GridKind::ALL.into_iter().map(describe)))
     }
 }
 
@@ -212,8 +200,8 @@ pub struct SampleArgs {
     #[arg(long, value_name = "E")]
     pub eta: Option<f64>,
     /// How the noise levels of the steps are placed; the model's own way where nothing is said
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub grid_kind: Option<GridName>,
+    #[arg(long, value_name = "KIND", value_parser = GridParser)]
+    pub grid_kind: Option<GridKind>,
     /// The exponent of karras and polyexponential grids
     #[arg(long, value_name = "RHO")]
     pub grid_rho: Option<f64>,
@@ -313,8 +301,8 @@ pub struct ScheduleArgs {
     #[arg(long, value_name = "S", requires = "sampler")]
     pub sampling_steps: Option<usize>,
     /// How the noise levels of its steps are placed
-    #[arg(long, value_enum, value_name = "KIND", requires = "sampler")]
-    pub grid_kind: Option<GridName>,
+    #[arg(long, value_name = "KIND", requires = "sampler", value_parser = GridParser)]
+    pub grid_kind: Option<GridKind>,
     /// The exponent of karras and polyexponential grids
     #[arg(long, value_name = "RHO", requires = "sampler")]
     pub grid_rho: Option<f64>,

@@ -31,7 +31,7 @@ pub fn run(args: &FilmArgs) -> Result<(), CliError> {
         kind: args.sampler,
         steps: args.steps,
         eta: args.eta,
-        grid: args.grid_kind.map(Into::into),
+        grid: args.grid_kind,
         rho: None,
     };
     let plan = Plan::new(&model.scheduler, choice)?;

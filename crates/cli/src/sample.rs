@@ -30,7 +30,7 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
         kind: args.sampler,
         steps: args.steps,
         eta: args.eta,
-        grid: args.grid_kind.map(Into::into),
+        grid: args.grid_kind,
         rho: args.grid_rho,
     };
     let plan = Plan::new(&model.scheduler, choice)?;

@@ -137,7 +137,7 @@ pub const CATALOG: &[Entry] = &[
         serves: SIGNAL,
         scheduler: Some("HeunDiscreteScheduler"),
         elsewhere: &["Heun", "sample_heun"],
-        advice: "accurate; each step costs two calls",
+        advice: "accurate from 15 steps",
         ..BY_RATIOS
     },
     Entry {
@@ -164,7 +164,7 @@ pub const CATALOG: &[Entry] = &[
         serves: SIGNAL,
         scheduler: Some("KDPM2AncestralDiscreteScheduler"),
         elsewhere: &["DPM2 a", "sample_dpm_2_ancestral"],
-        advice: "varied pictures; each step costs two calls",
+        advice: "varied pictures",
         ..BY_RATIOS
     },
     Entry {
@@ -197,7 +197,7 @@ pub const CATALOG: &[Entry] = &[
         usual_steps: Some(20),
         serves: SIGNAL,
         elsewhere: &["DPM++ 2S a", "sample_dpmpp_2s_ancestral"],
-        advice: "varied pictures with much detail; each step costs two calls",
+        advice: "varied pictures with much detail",
         ..BY_RATIOS
     },
     Entry {
@@ -209,7 +209,7 @@ pub const CATALOG: &[Entry] = &[
         serves: SIGNAL,
         scheduler: Some("DPMSolverSDEScheduler"),
         elsewhere: &["DPM++ SDE", "sample_dpmpp_sde"],
-        advice: "good from 10 steps with karras; each step costs two calls",
+        advice: "good from 10 steps with karras",
         ..BY_RATIOS
     },
     Entry {
@@ -254,7 +254,7 @@ pub const CATALOG: &[Entry] = &[
         serves: &[Path::Flow],
         scheduler: Some("FlowMatchHeunDiscreteScheduler"),
         elsewhere: &["Flow Heun"],
-        advice: "for rectified flows; each step costs two calls",
+        advice: "for rectified flows",
         ..BY_RATIOS
     },
     Entry {

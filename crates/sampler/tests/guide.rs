@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use sumi_sampler::{CATALOG, Convention, Entry};
+use sumi_sampler::{CATALOG, Convention, Entry, GridKind};
 
 const HEAD: &str = "\
 # The samplers
@@ -24,17 +24,9 @@ sampler in diffusers.
 
 | kind | where the levels lie |
 |---|---|
-| `leading` | every so many timesteps from the first; stops short of the last |
-| `trailing` | every so many timesteps from the last |
-| `linspace` | evenly from the last timestep to the first, both included |
-| `karras` | evenly in sigma^(1/rho), rho = 7 (Karras et al. 2022, Eq. 5) |
-| `exponential` | evenly in log sigma |
-| `polyexponential` | log sigma falls as a power of the way; `--grid-rho 1` is `exponential` |
-| `beta` | quantiles of a Beta(0.6, 0.6) (Lee et al. 2024) |
-| `align-your-steps` | tuned for Stable Diffusion 1.x (Sabour et al. 2024) |
-| `sgm-uniform` | evenly in time, without the first timestep |
-| `simple` | every so many timesteps, counted down from the last |
+";
 
+const TAIL: &str = "
 Here sigma is the noise over the signal, sigma / alpha, as in k-diffusion. A grid ends at no noise, unless diffusers ends it
 at the first timestep's level: dpm_solver and deis, and ddim where its stride does not divide the timesteps or
 `set_alpha_to_one` is off. On Karras grids the network is told whole timesteps where diffusers rounds them.
@@ -64,6 +56,10 @@ fn the_guide_is_the_catalog() {
         writeln!(text, "{}", row(entry)).unwrap();
     }
     text += GRIDS;
+    for (_, name, words) in GridKind::ALL {
+        writeln!(text, "| `{name}` | {words} |").unwrap();
+    }
+    text += TAIL;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/samplers.md");
     if std::env::var_os("SUMI_BLESS").is_some() {
         std::fs::write(&path, &text).unwrap();

@@ -1,8 +1,8 @@
 //! What can be asked of guidance, editing and films.
 
-use super::{ClassArg, DeviceName, GridName, SamplerParser};
+use super::{ClassArg, DeviceName, GridParser, SamplerParser};
 use std::path::PathBuf;
-use sumi_sampler::SamplerKind;
+use sumi_sampler::{GridKind, SamplerKind};
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Guidance")]
@@ -130,8 +130,8 @@ pub struct FilmArgs {
     #[arg(long, value_name = "E")]
     pub eta: Option<f64>,
     /// How the noise levels of the steps are placed; the model's own way where nothing is said
-    #[arg(long, value_enum, value_name = "KIND", hide_possible_values = true)]
-    pub grid_kind: Option<GridName>,
+    #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = GridParser)]
+    pub grid_kind: Option<GridKind>,
     /// A sheet (.png) or a film (.gif); may be given again
     #[arg(long, value_name = "F.png|F.gif", default_value = "film.png")]
     pub out: Vec<PathBuf>,

@@ -20,7 +20,7 @@ pub fn run(args: &ScheduleArgs, kind: SamplerKind, schedule: Schedule) -> Result
     let choice = SamplerChoice {
         kind: Some(kind),
         steps: args.sampling_steps,
-        grid: args.grid_kind.map(Into::into),
+        grid: args.grid_kind,
         rho: args.grid_rho,
         ..SamplerChoice::default()
     };

@@ -35,23 +35,27 @@ pub enum GridKind {
 }
 
 impl GridKind {
-    /// All of them with their names on the command line.
-    pub const ALL: [(Self, &'static str); 10] = [
-        (Self::Leading, "leading"),
-        (Self::Trailing, "trailing"),
-        (Self::Linspace, "linspace"),
-        (Self::Karras, "karras"),
-        (Self::Exponential, "exponential"),
-        (Self::Polyexponential, "polyexponential"),
-        (Self::Beta, "beta"),
-        (Self::AlignYourSteps, "align-your-steps"),
-        (Self::SgmUniform, "sgm-uniform"),
-        (Self::Simple, "simple"),
+    /// All of them, with the name on the command line and where the levels lie in a few words.
+    pub const ALL: [(Self, &'static str, &'static str); 10] = [
+        (
+            Self::Leading,
+            "leading",
+            "every so many timesteps from the first; stops short of the last",
+        ),
+        (Self::Trailing, "trailing", "every so many timesteps from the last"),
+        (Self::Linspace, "linspace", "evenly from the last timestep to the first, both included"),
+        (Self::Karras, "karras", "evenly in sigma^(1/rho), rho = 7; good with few steps"),
+        (Self::Exponential, "exponential", "evenly in log sigma"),
+        (Self::Polyexponential, "polyexponential", "log sigma falls as the power rho of the way"),
+        (Self::Beta, "beta", "quantiles of a beta distribution; dense at both ends"),
+        (Self::AlignYourSteps, "align-your-steps", "tuned for Stable Diffusion 1.x"),
+        (Self::SgmUniform, "sgm-uniform", "evenly in time, without the first timestep"),
+        (Self::Simple, "simple", "every so many timesteps, counted down from the last"),
     ];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
     /// The spacing of timesteps that it is, where it is one.
@@ -162,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_formula_falls_between_its_ends() {
-        for (kind, name) in GridKind::ALL {
+        for (kind, name, _) in GridKind::ALL {
             for steps in [1, 2, 5, 40] {
                 let Some(ratios) = kind.ratios(steps, (14.615, 0.029), None) else { continue };
                 assert_eq!(ratios.len(), steps, "{name}");

@@ -380,7 +380,7 @@ mod tests {
     fn every_grid_falls_strictly_and_ends_clean() {
         for process in processes() {
             for convention in CONVENTIONS {
-                for (kind, name) in GridKind::ALL {
+                for (kind, name, _) in GridKind::ALL {
                     for steps in [1, 2, 7, 50, 1000] {
                         let mut request = GridRequest::new(convention, steps);
                         request.kind = Some(kind);
