@@ -24,6 +24,7 @@ impl State for Batch {
             _ => x.clone() * factor,
         };
         match (a, b) {
+            (0.0, 0.0) => Self(self.0.zeros_like()),
             (_, 0.0) => Self(scaled(&self.0, a)),
             (0.0, _) => Self(scaled(&other.0, b)),
             _ => Self(scaled(&self.0, a) + scaled(&other.0, b)),

@@ -1,6 +1,6 @@
 //! Guiding a model at sampling.
 
-use crate::{Batch, Classifier, Model, ModelError, Plan, UNetDenoiser};
+use crate::{Batch, Classifier, Model, ModelError, Plan, SchedulerConfig, UNetDenoiser};
 use burn::tensor::Tensor;
 use sumi_process::{NoiseLevel, Parameterisation};
 use sumi_sampler::{
@@ -46,6 +46,14 @@ impl ByClassifier<'_> {
             return Err(ModelError::request("classifier-scale", "a number", self.scale));
         }
         self.classifier.check_dims(model.picture_dims()?)?;
+        let of =
+            |scheduler: &SchedulerConfig| scheduler.process().map(|process| process.path()).ok();
+        let learned = self.classifier.parameterisation.process.path();
+        if let Some(path) = of(&model.scheduler).filter(|path| *path != learned) {
+            let expected =
+                format!("one that learned from pictures noised as the model's ({path:?})");
+            return Err(ModelError::request("classifier", expected, format!("{learned:?}")));
+        }
         let found = self.classifier.classes();
         match model.classes() {
             Some(expected) if expected != found => {

@@ -2,7 +2,9 @@
 
 use crate::{Batch, Model, ModelError, TorchNoise, UNetDenoiser};
 use burn::tensor::{Tensor, TensorData};
-use sumi_process::{Parameterisation, Process, ReverseVariance, dequantised_bits_per_dim};
+use sumi_process::{
+    Parameterisation, Prediction, Process, ReverseVariance, dequantised_bits_per_dim,
+};
 use sumi_random::{PerSample, TorchCpu};
 use sumi_sampler::likelihood::{Bound, OdeLikelihood, Progress, VariationalBound};
 use sumi_sampler::{Clip, Limit, State};
@@ -94,6 +96,10 @@ impl<'a> Likelihood<'a> {
         // The largest asks for nothing, the smallest is finer than f64 can tell.
         if !(1e-12..=0.1).contains(&tolerance) {
             return Err(ModelError::request("tolerance", "a number from 1e-12 to 0.1", tolerance));
+        }
+        if self.parameterisation.prediction == Prediction::Mean {
+            let expected = "vlb, the only one for a model that predicts the mean";
+            return Err(ModelError::request("method", expected, "ode"));
         }
         let each = self.picture_len();
         let half_bin = 1.0 / (known.levels as f32 - 1.0);

@@ -1,7 +1,7 @@
 //! How a model will be sampled.
 
 use crate::{ModelError, SchedulerConfig, settings};
-use sumi_process::{Parameterisation, Process};
+use sumi_process::{Parameterisation, Prediction, Process};
 use sumi_sampler::{
     CATALOG, Convention, Grid, GridError, GridKind, GridRequest, Limit, Sampler, SamplerKind,
 };
@@ -55,6 +55,8 @@ impl Plan {
             let expected = format!("one that serves this model's process: {}", others.join(", "));
             return Err(ModelError::request("sampler", expected, kind.name));
         }
+        check_prediction(&parameterisation, kind)?;
+        check_rho(&choice, config)?;
         let sampler = with_eta(settings::of(kind, config, &parameterisation)?, choice.eta)?;
         let grid = grid(config, &choice, sampler, &parameterisation.process)?;
         Ok(Self { parameterisation, limit: config.limit(&kind), grid, sampler })
@@ -72,6 +74,37 @@ fn own_sampler(config: &SchedulerConfig) -> Result<SamplerKind, ModelError> {
         let expected = format!("one of {}, or a sampler named with --sampler", known.join(", "));
         ModelError::request("scheduler_config.json: _class_name", expected, &config.class_name)
     })
+}
+
+/// A network that predicts the mean of a step tells the data only by way of that step's small coefficient
+/// (DDPM, Eq. 7): ancestral sampling multiplies by it again, and every other sampler drowns.
+fn check_prediction(
+    parameterisation: &Parameterisation,
+    kind: SamplerKind,
+) -> Result<(), ModelError> {
+    let ancestral = matches!(kind.sampler, Sampler::Ddpm { .. });
+    match parameterisation.prediction == Prediction::Mean && !ancestral {
+        true => Err(ModelError::request(
+            "sampler",
+            "ddpm, the only one for a model that predicts the mean",
+            kind.name,
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Whether the exponent of the grid makes sense.
+fn check_rho(choice: &SamplerChoice, config: &SchedulerConfig) -> Result<(), ModelError> {
+    let Some(rho) = choice.rho else { return Ok(()) };
+    let kind = choice.grid.or(config.grid_kind());
+    if !matches!(kind, Some(GridKind::Karras | GridKind::Polyexponential)) {
+        let expected = "nothing (only karras and polyexponential grids have an exponent)";
+        return Err(ModelError::request("grid-rho", expected, rho));
+    }
+    match (1e-2..=100.0).contains(&rho) {
+        true => Ok(()),
+        false => Err(ModelError::request("grid-rho", "a number from 0.01 to 100", rho)),
+    }
 }
 
 /// The sampler with the user's share of ancestral noise.
@@ -163,6 +196,21 @@ mod tests {
         assert!(refusal(&config, eta).contains("have an eta"));
         let other = SchedulerConfig { class_name: "SCMScheduler".into(), ..config.clone() };
         assert!(refusal(&other, SamplerChoice::default()).contains("SCMScheduler"));
+        let rho = |rho| SamplerChoice {
+            kind: SamplerKind::named("euler").ok(),
+            grid: Some(GridKind::Karras),
+            rho: Some(rho),
+            ..SamplerChoice::default()
+        };
+        for bad in [f64::NAN, 0.0, -3.0, f64::INFINITY] {
+            assert!(refusal(&config, rho(bad)).contains("grid-rho: expected a number from 0.01"));
+        }
+        assert!(Plan::new(&config, rho(5.0)).is_ok());
+        let without = SamplerChoice { grid: None, ..rho(5.0) };
+        assert!(refusal(&config, without).contains("only karras and polyexponential"));
+        let mean = SchedulerConfig { prediction_type: Prediction::Mean, ..config.clone() };
+        assert!(Plan::new(&mean, SamplerChoice::default()).is_ok());
+        assert!(refusal(&mean, rho(5.0)).contains("sampler: expected ddpm"));
         let learned = SchedulerConfig { variance_type: VarianceType::Learned, ..config };
         assert!(refusal(&learned, SamplerChoice::default()).contains("variance_type"));
     }

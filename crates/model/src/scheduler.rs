@@ -1,5 +1,6 @@
 //! `scheduler/scheduler_config.json`.
 
+use crate::settings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use sumi_process::{
@@ -309,6 +310,7 @@ impl SchedulerConfig {
     /// A sentence with field, expected and found.
     pub fn check(&self) -> Result<(), String> {
         self.parameterisation()?;
+        settings::check(self)?;
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let range = [
             (

@@ -27,6 +27,59 @@ pub(crate) fn own(config: &SchedulerConfig) -> Option<SamplerKind> {
     SamplerKind::named(name).ok()
 }
 
+/// Refuses what no class of diffusers reads so, and what is not known here, instead of passing over it.
+///
+/// # Errors
+/// A sentence with field, expected and found.
+pub(crate) fn check(config: &SchedulerConfig) -> Result<(), String> {
+    let words: [(&str, &[&str]); 4] = [
+        (
+            "algorithm_type",
+            &["dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver", "deis"],
+        ),
+        ("solver_type", &["midpoint", "heun", "logrho", "bh1", "bh2"]),
+        ("final_sigmas_type", &["zero", "sigma_min"]),
+        ("interpolation_type", &["linear"]),
+    ];
+    let given = |field: &str| config.other.get(field).filter(|value| !value.is_null());
+    for (field, known) in words {
+        if let Some(found) = given(field)
+            && !found.as_str().is_some_and(|word| known.contains(&word))
+        {
+            let known = known.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>();
+            return Err(format!("{field}: expected {}, found {found}", known.join(", ")));
+        }
+    }
+    const SWITCHES: [&str; 10] = [
+        "use_karras_sigmas",
+        "use_exponential_sigmas",
+        "use_beta_sigmas",
+        "lower_order_final",
+        "euler_at_final",
+        "predict_x0",
+        "skip_prk_steps",
+        "use_flow_sigmas",
+        "use_lu_lambdas",
+        "use_dynamic_shifting",
+    ];
+    for field in SWITCHES {
+        if let Some(found) = given(field).filter(|found| !found.is_boolean()) {
+            return Err(format!("{field}: expected true or false, found {found}"));
+        }
+    }
+    for field in ["use_flow_sigmas", "use_lu_lambdas", "use_dynamic_shifting"] {
+        if config.flag(field) {
+            return Err(format!("{field}: expected false, found true, which is not known here"));
+        }
+    }
+    match given("solver_order") {
+        Some(found) if !found.as_u64().is_some_and(|order| (1..=3).contains(&order)) => {
+            Err(format!("solver_order: expected 1, 2 or 3, found {found}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The sampler with what the folder says about it.
 ///
 /// # Errors
@@ -39,11 +92,7 @@ pub(crate) fn of(
     let invalid =
         |message: String| ModelError::Config { path: "scheduler_config.json".into(), message };
     // A sampler that the user names by its order keeps it; the usual one takes the folder's.
-    let order = |usual: u32| match config.whole("solver_order") {
-        Some(order @ 1..=3) => Ok(order as u32),
-        Some(found) => Err(invalid(format!("solver_order: expected 1, 2 or 3, found {found}"))),
-        None => Ok(usual),
-    };
+    let order = |usual: u32| config.whole("solver_order").map_or(usual, |order| order as u32);
     let lower_order_final = config.switch("lower_order_final").unwrap_or(true);
     Ok(match kind.sampler {
         Sampler::Ddpm { .. } => {
@@ -63,8 +112,8 @@ pub(crate) fn of(
                 settings.solver = SecondOrder::Heun;
             }
             if kind.name == "dpmpp_2m" {
-                settings.order = order(settings.order)?;
-                let own = config.class_name == "DPMSolverMultistepScheduler";
+                settings.order = order(settings.order);
+                let own = config.class_name.ends_with("DPMSolverMultistepScheduler");
                 if let Some(algorithm) = algorithm(config).filter(|_| own) {
                     settings.algorithm = algorithm;
                 }
@@ -72,7 +121,7 @@ pub(crate) fn of(
             Sampler::DpmSolver(settings)
         }
         Sampler::UniPc(mut settings) => {
-            settings.order = order(settings.order)?;
+            settings.order = order(settings.order);
             settings.lower_order_final = lower_order_final;
             settings.predict_x0 = config.switch("predict_x0").unwrap_or(true);
             if config.text("solver_type") == Some("bh1") {
@@ -81,7 +130,7 @@ pub(crate) fn of(
             Sampler::UniPc(settings)
         }
         Sampler::Deis { order: usual, .. } => {
-            Sampler::Deis { order: order(usual)?, lower_order_final }
+            Sampler::Deis { order: order(usual), lower_order_final }
         }
         other => other,
     })

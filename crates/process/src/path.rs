@@ -13,7 +13,7 @@ pub enum Path {
     /// `alpha^2 + sigma^2 = 1` (DDPM, Eq. 4; VP SDE).
     #[default]
     VariancePreserving,
-    /// `sigma = 1 - alpha^2` (Song et al., Score-Based Generative Modeling through SDEs, Eq. 14).
+    /// `sigma = 1 - alpha^2` (Song et al., Score-Based Generative Modeling through SDEs, Appendix C).
     SubVariancePreserving,
     /// `alpha = 1` (VE SDE; EDM).
     VarianceExploding,

@@ -11,14 +11,14 @@ pub enum Process {
     /// A table of betas (DDPM).
     Discrete(Schedule),
     /// The variance-preserving SDE: `log alpha = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2`
-    /// (Song et al., Score SDE, Eq. 33).
+    /// (Song et al., Score SDE, Appendix C).
     Vp {
         /// `beta(0)`, published as 0.1.
         beta_min: f64,
         /// `beta(1)`, published as 20.
         beta_max: f64,
     },
-    /// The sub-VP SDE: the same `alpha`, with `sigma = 1 - alpha^2` (Score SDE, Eq. 35).
+    /// The sub-VP SDE: the same `alpha`, with `sigma = 1 - alpha^2` (Score SDE, Appendix C).
     SubVp {
         /// `beta(0)`, published as 0.1.
         beta_min: f64,
@@ -26,7 +26,7 @@ pub enum Process {
         beta_max: f64,
     },
     /// The variance-exploding SDE: `sigma = sigma_min (sigma_max / sigma_min)^t` (Score SDE,
-    /// Eq. 31).
+    /// Appendix C).
     Ve {
         /// The smallest level, published as 0.01.
         sigma_min: f64,

@@ -203,7 +203,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         name: "dpmpp_sde",
         sampler: Sampler::DpmppSde { eta: 1.0 },
-        paper: "Lu et al. 2022, DPM-Solver++, section 5, as k-diffusion writes it",
+        paper: "Lu et al. 2022, DPM-Solver++, on diffusion SDEs, as k-diffusion writes it",
         calls_per_step: 2,
         usual_steps: Some(15),
         serves: SIGNAL,
@@ -215,7 +215,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         name: "dpmpp_2m_sde",
         sampler: Sampler::Dpmpp2mSde { eta: 1.0 },
-        paper: "Lu et al. 2022, DPM-Solver++, section 5",
+        paper: "Lu et al. 2022, DPM-Solver++, on diffusion SDEs",
         usual_steps: Some(25),
         convention: Convention::Multistep,
         thresholds: true,
@@ -226,7 +226,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         name: "dpmpp_3m_sde",
         sampler: Sampler::Dpmpp3mSde { eta: 1.0 },
-        paper: "Lu et al. 2022, DPM-Solver++, section 5, as k-diffusion continues it",
+        paper: "Lu et al. 2022, DPM-Solver++, on diffusion SDEs, as k-diffusion continues it",
         usual_steps: Some(40),
         elsewhere: &["DPM++ 3M SDE", "sample_dpmpp_3m_sde"],
         advice: "for many steps, with karras or exponential",
@@ -260,7 +260,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         name: "reverse_sde",
         sampler: Sampler::ReverseSde,
-        paper: "Song et al. 2021, Score-Based Generative Modeling through SDEs, Eq. 6 and 46",
+        paper: "Song et al. 2020, Score-Based Generative Modeling through SDEs, Eq. 6 and 46",
         usual_steps: Some(1000),
         serves: SIGNAL,
         scheduler: Some("ScoreSdeVpScheduler"),
@@ -271,7 +271,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         name: "predictor_corrector",
         sampler: Sampler::PredictorCorrector { snr: 0.16, corrections: 1 },
-        paper: "Song et al. 2021, Score-Based Generative Modeling through SDEs, Algorithms 2 and 4",
+        paper: "Song et al. 2020, Score-Based Generative Modeling through SDEs, Algorithms 2 and 4",
         calls_per_step: 2,
         usual_steps: Some(1000),
         serves: SIGNAL,

@@ -141,9 +141,11 @@ impl DormandPrince {
         let error = zero.plus(h, &ERROR, slopes);
         let scaled =
             |error: f64, a: f64, b: f64| error / (self.tolerance * (1.0 + a.abs().max(b.abs())));
-        let mut worst = 0.0;
+        let mut worst: f64 = 0.0;
         // Not f64::max, which would forget what is not a number.
-        let mut meet = |error: f64| worst = if error <= worst { worst } else { error };
+        let mut meet = |error: f64| {
+            worst = if worst.is_nan() || error <= worst { worst } else { error };
+        };
         let states = error.state.samples().into_iter().zip(from.state.samples());
         for ((error, from), to) in states.zip(to.state.samples()) {
             let elements = error.iter().zip(&from).zip(&to);

@@ -2,7 +2,7 @@
 
 use crate::{History, Interval, Run, SamplerError, State};
 
-/// SDE-DPM-Solver++(2M) (Lu et al., DPM-Solver++, section 5): with `h` the step of `log(alpha / sigma)`,
+/// SDE-DPM-Solver++(2M) (Lu et al., DPM-Solver++, on diffusion SDEs): with `h` the step of `log(alpha / sigma)`,
 /// `x' = (sigma' / sigma) e^(-eta h) x + alpha' (1 - e^(-(1 + eta) h)) D + sigma' sqrt(1 - e^(-2 eta h)) z`,
 /// where `D = x_0 + h / (2 h_last) (x_0 - x_0_last)` continues the last two estimates to the middle of the
 /// step.

@@ -3,7 +3,7 @@
 use crate::{History, Interval, Run, SamplerError, State};
 
 /// DPM-Solver++(3M) for the reverse SDE (k-diffusion's `sample_dpmpp_3m_sde`, after Lu et al.,
-/// DPM-Solver++, section 5): with `h` the step of `log(alpha / sigma)` and `k = (1 + eta) h`,
+/// DPM-Solver++, on diffusion SDEs): with `h` the step of `log(alpha / sigma)` and `k = (1 + eta) h`,
 /// `x' = (sigma' / sigma) e^(-eta h) x + alpha' ((1 - e^(-k)) x_0 + phi_2 d_1 - phi_3 d_2) +
 /// sigma' sqrt(1 - e^(-2 eta h)) z`, where `phi_2 = (e^(-k) - 1) / k + 1`, `phi_3 = phi_2 / k - 1/2`, and
 /// `d_1` and `d_2` are the linear and the quadratic coefficient of the parabola through the last three

@@ -2,7 +2,7 @@
 
 use crate::{Interval, Run, SamplerError, State};
 
-/// DPM-Solver++ as a two-stage method for the reverse SDE (Lu et al., DPM-Solver++, section 5;
+/// DPM-Solver++ as a two-stage method for the reverse SDE (Lu et al., DPM-Solver++, on diffusion SDEs;
 /// k-diffusion's `sample_dpmpp_sde` with `r = 1/2`): an ancestral step to the middle in
 /// `log(alpha / sigma)`, and with the estimate of `x_0` from there an ancestral step from the start to
 /// the end.

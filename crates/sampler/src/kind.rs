@@ -38,8 +38,11 @@ impl SamplerKind {
     pub fn named(name: &str) -> Result<Self, UnknownSampler> {
         let wanted = plain(name);
         let own = CATALOG.iter().find(|entry| plain(entry.name) == wanted);
-        let other =
-            || CATALOG.iter().find(|entry| entry.elsewhere.iter().any(|n| plain(n) == wanted));
+        let other = || {
+            CATALOG.iter().find(|entry| {
+                entry.elsewhere.iter().chain(&entry.scheduler).any(|n| plain(n) == wanted)
+            })
+        };
         own.or_else(other).map(Self).ok_or_else(|| {
             let likeness = |n: &&str| strsim::jaro_winkler(&wanted, &plain(n));
             let nearest = names().into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));

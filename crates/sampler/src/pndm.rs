@@ -134,7 +134,7 @@ fn runge_kutta<S: State>(
 /// knows none, or past the table.
 fn shifted(grid: &Grid, level: NoiseLevel, strides: f64) -> Option<NoiseLevel> {
     let schedule = grid.schedule.as_ref()?;
-    let stride = (schedule.timesteps() / grid.len()) as f64;
+    let stride = (schedule.timesteps() / grid.asked.max(1)) as f64;
     let distance = (strides.abs() * stride).floor() * strides.signum();
     let t = schedule.timestep_of(level).round() + distance;
     (t >= 0.0 && t < schedule.timesteps() as f64).then(|| schedule.level(t as usize))

@@ -34,7 +34,7 @@ impl Interval {
         -self.shrinkage().ln()
     }
 
-    /// The reverse SDE with the estimate `x_0` held fixed, solved exactly (DPM-Solver++, section 5): the
+    /// The reverse SDE with the estimate `x_0` held fixed, solved exactly (DPM-Solver++, on diffusion SDEs): the
     /// mean, and the standard deviation of the noise. Powers of `e^(-h)` hold where `h` is infinite, too.
     pub(crate) fn reversing<S: State>(self, x: &S, x0: &S, eta: f64) -> (S, f64) {
         let Self { from, to } = self;
@@ -74,8 +74,8 @@ impl Interval {
         }
         Err(SamplerError::Unsuitable(format!(
             "{sampler}: expected a first level with some signal, found alpha = 0 (zero terminal SNR, or \
-             the start of a flow); ddpm, ddim, euler, euler_a, lms, dpmpp_2m, dpmpp_2m_sde, dpmpp_3m_sde, \
-             unipc and deis can start there"
+             the start of a flow); ddpm, ddim, euler, euler_a, lms, \
+             dpmpp_2m, unipc and ode, among others, can start there"
         )))
     }
 }

@@ -354,3 +354,31 @@ fn fixed_large_is_exact_on_standard_normal_data() {
     let a = from.alpha / to.alpha;
     assert_close(&end, &[a * 0.9 + (1.0 - a * a).sqrt()], 1e-12);
 }
+
+/// A walk that begins on the way, with a noised picture, is as near the probability flow as the whole walk
+/// on the same levels: no solver reckons with the part that is not taken.
+#[test]
+fn the_end_of_a_walk_is_walked_as_well() {
+    let (mean, v) = (0.4, 0.25);
+    let process = sumi_process::Process::Discrete(ddpm_schedule());
+    let quiet = |sampler: &Sampler| {
+        let entry = sampler.entry();
+        !sampler.adds_noise() && entry.convention != Convention::Distilled
+    };
+    for sampler in support::serving(Path::VariancePreserving).filter(quiet) {
+        let whole = sumi_sampler::GridRequest::usual(sampler, 100).build(&process).unwrap();
+        let grid = whole.for_strength(0.2);
+        let NoiseLevel { alpha, sigma } = grid.intervals[0].from;
+        let start: Vec<f64> = [-0.2, 0.3, 0.5].iter().map(|x| alpha * x + 0.3 * sigma).collect();
+        let end = grid.intervals[grid.len() - 1].to;
+        let spread = |a: f64, s: f64| (a * a * v + s * s).sqrt();
+        let shrink = spread(end.alpha, end.sigma) / spread(alpha, sigma);
+        let expected: Vec<f64> =
+            start.iter().map(|x| end.alpha * mean + shrink * (x - alpha * mean)).collect();
+        let mut exact = Exact(GaussianMixture::single(vec![mean; 3], v));
+        let (noise, all) = (&mut one_stream(1), &mut ());
+        let found = sample(sampler, start, &mut exact, &grid, noise, all).unwrap();
+        let error = relative_error(&found, &expected);
+        assert!(error < 0.03, "{sampler:?}: {error:e}");
+    }
+}

@@ -13,8 +13,7 @@ use crate::{AdamWConfig, TrainError};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use sumi_data::DataConfig;
-use sumi_model::SchedulerConfig;
-use sumi_process::{Parameterisation, Prediction};
+use sumi_model::{Plan, SamplerChoice, SchedulerConfig};
 use sumi_sampler::{Sampler, SamplerKind};
 
 /// A whole run: where the pictures come from, how noise is added, the network, the training, and
@@ -144,6 +143,14 @@ impl Default for SampleConfig {
     }
 }
 
+impl SampleConfig {
+    /// With what the sheets are drawn.
+    pub fn choice(&self) -> SamplerChoice {
+        let (kind, steps) = (Some(self.sampler), Some(self.steps));
+        SamplerChoice { kind, steps, ..SamplerChoice::default() }
+    }
+}
+
 impl RunConfig {
     /// Reads a file and applies `key=value` changes to it, such as `train.steps=200`.
     ///
@@ -260,45 +267,32 @@ impl RunConfig {
         }
         let invalid = |message: String| TrainError::Config(format!("{name}: {message}"));
         let parameterisation = self.scheduler().parameterisation();
-        let parameterisation =
-            parameterisation.map_err(|message| invalid(format!("process.{message}")))?;
+        parameterisation.map_err(|message| invalid(format!("process.{message}")))?;
         if let Some(message) = self.objective_conflict().or_else(|| self.task_conflict()) {
             return Err(invalid(message));
         }
-        match self.sample_conflict(&parameterisation) {
+        match self.sample_conflict() {
             Some(message) => Err(invalid(message)),
             None => Ok(self),
         }
     }
 
     /// What the sheets of samples cannot be drawn with.
-    fn sample_conflict(&self, parameterisation: &Parameterisation) -> Option<String> {
-        let (sample, path) = (&self.sample, parameterisation.process.path());
+    fn sample_conflict(&self) -> Option<String> {
+        let sample = &self.sample;
         let (most, key) = match self.process.kind.timesteps() {
             Some(timesteps) => (timesteps, "process.timesteps = "),
             None => (1 << 20, ""),
         };
         if sample.every == 0 {
-            None
-        } else if !(1..=most).contains(&sample.steps) {
-            Some(format!("sample.steps: expected from 1 to {key}{most}, found {}", sample.steps))
-        } else if !sample.sampler.serves.contains(&path) {
-            Some(format!(
-                "sample.sampler: expected one that serves process.kind (ddim serves all), found \
-                 \"{}\"",
-                sample.sampler.name
-            ))
-        } else if parameterisation.prediction == Prediction::Mean && sample.sampler.name == "ddim" {
-            // ddim takes its noise from the estimate before it is clipped, and an error in the mean is
-            // many times as large there.
-            Some(
-                "sample.sampler: expected \"ddpm\" where process.prediction = \"mean\", found \
-                 \"ddim\", under which its errors grow from step to step"
-                    .into(),
-            )
-        } else {
-            None
+            return None;
         }
+        if !(1..=most).contains(&sample.steps) {
+            let found = sample.steps;
+            return Some(format!("sample.steps: expected from 1 to {key}{most}, found {found}"));
+        }
+        let refusal = Plan::new(&self.scheduler(), sample.choice()).err()?;
+        Some(format!("sample.{refusal}"))
     }
 
     /// What only a network that draws pictures can be told.
@@ -355,7 +349,7 @@ mod tests {
             ("train.learning_rate=-1.0", "train.learning_rate: expected a number"),
             ("process.beta_end=2.0", "process.beta_end: expected a number above 0"),
             ("sample.steps=1001", "sample.steps: expected from 1 to process.timesteps = 1000"),
-            ("process.prediction=mean", "sample.sampler: expected \"ddpm\""),
+            ("process.prediction=mean", "sample.sampler: expected ddpm, the only one"),
             ("train", "expected key=value"),
             ("train.checkpoint_blocks=2", "expected a boolean"),
             ("train.steps.x=1", "\"steps\" is a value"),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use sumi_data::Pictures;
 use sumi_formats::atomic;
-use sumi_model::{Batch, Classes, Generator, ModelError, Plan, Request, SamplerChoice};
+use sumi_model::{Batch, Classes, Generator, ModelError, Plan, Request};
 use sumi_pictures::{GridOptions, Picture, sheet_layout};
 use sumi_sampler::Moment;
 
@@ -171,12 +171,7 @@ fn draw_samples<T: Task>(
     let Some(model) = trainer.task.model(network, trainer.scheduler(), trainer.card()) else {
         return Ok(None);
     };
-    let choice = SamplerChoice {
-        kind: Some(sample.sampler),
-        steps: Some(sample.steps),
-        ..SamplerChoice::default()
-    };
-    let plan = Plan::new(&model.scheduler, choice)?;
+    let plan = Plan::new(&model.scheduler, sample.choice())?;
     let request = Request {
         count: sample.count,
         batch: trainer.config.train.batch_size,

@@ -16,9 +16,9 @@ pub enum Algorithm {
     /// The probability-flow ODE by the data (Lu et al., DPM-Solver++, Eq. 8): steady where guidance
     /// is strong.
     DpmSolverPp,
-    /// The reverse SDE by the noise (DPM-Solver++, section 6).
+    /// The reverse SDE by the noise (DPM-Solver++, on diffusion SDEs).
     SdeDpmSolver,
-    /// The reverse SDE by the data (DPM-Solver++, section 6).
+    /// The reverse SDE by the data (DPM-Solver++, on diffusion SDEs).
     SdeDpmSolverPp,
 }
 

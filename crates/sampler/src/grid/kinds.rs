@@ -47,7 +47,7 @@ impl GridKind {
         (Self::Karras, "karras", "evenly in sigma^(1/rho), rho = 7; good with few steps"),
         (Self::Exponential, "exponential", "evenly in log sigma"),
         (Self::Polyexponential, "polyexponential", "log sigma falls as the power rho of the way"),
-        (Self::Beta, "beta", "quantiles of a beta distribution; dense at both ends"),
+        (Self::Beta, "beta", "quantiles of a beta distribution over sigma; dense at both ends"),
         (Self::AlignYourSteps, "align-your-steps", "tuned for Stable Diffusion 1.x"),
         (Self::SgmUniform, "sgm-uniform", "evenly in time, without the first timestep"),
         (Self::Simple, "simple", "every so many timesteps, counted down from the last"),

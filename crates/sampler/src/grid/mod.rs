@@ -157,7 +157,9 @@ impl Grid {
     pub fn part(&self, range: Range<usize>) -> Self {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
-        Self { intervals: self.intervals[start..end].to_vec(), ..self.clone() }
+        // What is left out lies at the very end.
+        let left_out = if end == self.len() { self.left_out } else { 0 };
+        Self { intervals: self.intervals[start..end].to_vec(), left_out, ..self.clone() }
     }
 
     /// The way from step `step` on: what a run that begins with a noised picture walks (Meng et al.,

@@ -92,8 +92,25 @@ impl GridRequest {
     /// # Errors
     /// No steps or too many, an offset that leads past the table, a kind that cannot be taken.
     pub fn build(mut self, process: &Process) -> Result<Grid, GridError> {
-        if let Some(spacing) = self.kind.and_then(GridKind::spacing) {
-            (self.spacing, self.kind) = (spacing, None);
+        let refuse =
+            |kind: GridKind, why: &str| Err(GridError::Kind { kind: kind.name(), why: why.into() });
+        if let Some((kind, spacing)) = self.kind.and_then(|kind| Some((kind, kind.spacing()?))) {
+            match process {
+                _ if self.convention == Convention::Distilled => {
+                    return refuse(
+                        kind,
+                        "lcm and tcd visit the timesteps that they were distilled on",
+                    );
+                }
+                Process::Discrete(_) => (self.spacing, self.kind) = (spacing, None),
+                _ if kind == GridKind::Linspace => {}
+                _ => {
+                    return refuse(
+                        kind,
+                        "there is no table of timesteps; linspace and sgm-uniform can",
+                    );
+                }
+            }
         }
         match process {
             Process::Discrete(schedule) => self.discrete(process, schedule),
@@ -117,8 +134,8 @@ impl GridRequest {
                     Grid::from_levels(Path::VariancePreserving, &levels, end)
                 }
             };
-            let fractional = timesteps.iter().filter(|t| t.fract() != 0.0);
-            grid.told = fractional.map(|&t| (level_by_ratio(schedule, t), t)).collect();
+            // Where the last level is lifted from no signal at all, the process does not know its time.
+            grid.told = timesteps.iter().map(|&t| (level_by_ratio(schedule, t), t)).collect();
             return Ok(self.started(grid, schedule));
         };
         let levels: Vec<NoiseLevel> = match self.ratios(kind, schedule)? {
@@ -128,18 +145,14 @@ impl GridRequest {
             None => self.timesteps_of(kind, total)?.iter().map(|&t| process.level(t)).collect(),
         };
         let mut grid = Grid::from_levels(Path::VariancePreserving, &levels, end);
-        let round: Option<fn(f64) -> f64> = match (self.convention, kind) {
+        let round: fn(f64) -> f64 = match (self.convention, kind) {
             (Convention::Multistep, GridKind::Karras)
-            | (Convention::Ratios { rounded: true }, GridKind::Karras) => {
-                Some(f64::round_ties_even)
-            }
+            | (Convention::Ratios { rounded: true }, GridKind::Karras) => f64::round_ties_even,
             // diffusers keeps these timesteps as integers.
-            (Convention::Multistep, GridKind::Exponential | GridKind::Beta) => Some(f64::floor),
-            _ => None,
+            (Convention::Multistep, GridKind::Exponential | GridKind::Beta) => f64::floor,
+            _ => |t| t,
         };
-        if let Some(round) = round {
-            grid.told = levels.iter().map(|&l| (l, round(schedule.timestep_of(l)))).collect();
-        }
+        grid.told = levels.iter().map(|&l| (l, round(schedule.timestep_of(l)))).collect();
         Ok(self.started(grid, schedule))
     }
 
@@ -242,16 +255,19 @@ impl GridRequest {
             (kind, _) => kind,
         };
         let levels: Vec<NoiseLevel> = match kind {
-            None | Some(GridKind::SgmUniform | GridKind::Simple) => {
+            None | Some(GridKind::Linspace | GridKind::SgmUniform | GridKind::Simple) => {
                 let shifted = |t: f64| match process {
                     Process::Flow => self.shift * t / (1.0 + (self.shift - 1.0) * t),
                     _ => t,
                 };
                 // Sampling stops a thousandth before the data (Score SDE, Appendix C). diffusers shifts
                 // that end of a flow twice.
-                let earliest = shifted(earliest.max(1e-3 * latest));
+                let earliest = match process {
+                    Process::Edm { .. } => earliest,
+                    _ => shifted(earliest.max(1e-3 * latest)),
+                };
                 let last = match kind {
-                    None => (self.steps.max(2) - 1) as f64,
+                    None | Some(GridKind::Linspace) => (self.steps.max(2) - 1) as f64,
                     _ => self.steps as f64,
                 };
                 let time = |i: usize| latest + (earliest - latest) * i as f64 / last;
@@ -416,6 +432,44 @@ mod tests {
                 let refused = GridRequest::new(convention, steps).build(&Process::Discrete(sd()));
                 assert!(matches!(refused, Err(GridError::Steps { .. })), "{convention:?}");
             }
+        }
+    }
+
+    #[test]
+    fn spacings_are_taken_where_there_is_a_table() {
+        let mut request = GridRequest::new(Convention::Ratios { rounded: false }, 5);
+        for process in processes().iter().skip(1) {
+            for kind in [GridKind::Leading, GridKind::Trailing] {
+                request.kind = Some(kind);
+                let refusal = request.build(process).unwrap_err().to_string();
+                assert!(refusal.contains("no table of timesteps"), "{refusal}");
+            }
+            request.kind = Some(GridKind::Linspace);
+            let times: Vec<f64> = request
+                .build(process)
+                .unwrap()
+                .intervals
+                .iter()
+                .map(|interval| process.time_of(interval.from))
+                .collect();
+            let gap = times[0] - times[1];
+            let even = |w: &[f64]| ((w[0] - w[1]) / gap - 1.0).abs() < 1e-6;
+            assert!(times.windows(2).all(even), "{:?}: {times:?}", process.path());
+        }
+        request = GridRequest::new(Convention::Distilled, 4);
+        request.kind = Some(GridKind::Trailing);
+        assert!(request.build(&Process::Discrete(sd())).is_err());
+    }
+
+    #[test]
+    fn a_lifted_last_level_keeps_its_time() {
+        let lifted = sd().with_zero_terminal_snr().with_last_alpha_bar(2f64.powi(-24));
+        let process = Process::Discrete(lifted);
+        for convention in [Convention::Ratios { rounded: false }, Convention::Multistep] {
+            let mut request = GridRequest::new(convention, 10);
+            request.spacing = Spacing::Trailing;
+            let grid = request.build(&process).unwrap();
+            assert_eq!(grid.told(grid.intervals[0].from), Some(999.0));
         }
     }
 
