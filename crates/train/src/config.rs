@@ -259,6 +259,9 @@ impl RunConfig {
             }
         }
         let invalid = |message: String| TrainError::Config(format!("{name}: {message}"));
+        if let Some(message) = self.prediction_conflict() {
+            return Err(invalid(message));
+        }
         let parameterisation = self.scheduler().parameterisation();
         let parameterisation =
             parameterisation.map_err(|message| invalid(format!("process.{message}")))?;
@@ -269,6 +272,28 @@ impl RunConfig {
             Some(message) => Err(invalid(message)),
             None => Ok(self),
         }
+    }
+
+    /// What the network cannot predict where its noisiest level has no signal. The scheduler refuses it
+    /// too, but in diffusers' words.
+    fn prediction_conflict(&self) -> Option<String> {
+        let found = match self.process.prediction {
+            Prediction::Epsilon => "epsilon",
+            Prediction::Score => "score",
+            _ => return None,
+        };
+        // A process that cannot be is its own refusal.
+        let process = self.scheduler().process().ok()?;
+        let why = match self.process.kind {
+            ProcessKind::Flow => "a flow starts without signal",
+            _ => "zero_terminal_snr leaves no signal",
+        };
+        (process.noisiest().alpha == 0.0).then(|| {
+            format!(
+                "process.prediction: expected \"v\", \"velocity\" or \"x0\" where {why}, found \
+                 \"{found}\""
+            )
+        })
     }
 
     /// What the sheets of samples cannot be drawn with.
@@ -355,6 +380,11 @@ mod tests {
             ("train.learning_rate=-1.0", "train.learning_rate: expected a number"),
             ("process.beta_end=2.0", "process.beta_end: expected a number above 0"),
             ("sample.steps=1001", "sample.steps: expected from 1 to process.timesteps = 1000"),
+            (
+                "process.zero_terminal_snr=true",
+                "process.prediction: expected \"v\", \"velocity\" or \"x0\" where zero_terminal_snr \
+                 leaves no signal, found \"epsilon\"",
+            ),
             ("process.prediction=mean", "sample.sampler: expected \"ddpm\""),
             ("train", "expected key=value"),
             ("train.checkpoint_blocks=2", "expected a boolean"),
