@@ -199,11 +199,18 @@ pub struct SampleArgs {
     /// The share of ancestral noise, from 0 to 1, for the samplers that have one
     #[arg(long, value_name = "E")]
     pub eta: Option<f64>,
+    /// How much noise edm adds and takes away again over the whole run, its paper's S_churn; others
+    /// have none
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub churn: Option<f64>,
+    /// The error of a step of ode, relative and absolute; others have none
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub tolerance: Option<f64>,
     /// How the noise levels of the steps are placed; the model's own way where nothing is said
     #[arg(long, value_name = "KIND", value_parser = GridParser)]
     pub grid_kind: Option<GridKind>,
     /// The exponent of karras and polyexponential grids
-    #[arg(long, value_name = "RHO")]
+    #[arg(long, value_name = "RHO", allow_negative_numbers = true)]
     pub grid_rho: Option<f64>,
     /// Sample i draws from a PyTorch-compatible generator of seed K + i
     #[arg(long, value_name = "K", default_value_t = 0)]
@@ -304,7 +311,7 @@ pub struct ScheduleArgs {
     #[arg(long, value_name = "KIND", requires = "sampler", value_parser = GridParser)]
     pub grid_kind: Option<GridKind>,
     /// The exponent of karras and polyexponential grids
-    #[arg(long, value_name = "RHO", requires = "sampler")]
+    #[arg(long, value_name = "RHO", requires = "sampler", allow_negative_numbers = true)]
     pub grid_rho: Option<f64>,
     /// Print all tables as JSON
     #[arg(long)]

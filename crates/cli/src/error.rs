@@ -37,7 +37,10 @@ impl std::fmt::Display for CliError {
 impl From<ModelError> for CliError {
     fn from(error: ModelError) -> Self {
         match error {
-            // A request's fields are named as the options are.
+            // A request's fields are named as the options are, but for those of the model's folder.
+            ModelError::Request { field, .. } if field.starts_with("scheduler_config.json") => {
+                Self::Usage(error.to_string())
+            }
             ModelError::Request { .. } => Self::Usage(format!("--{error}")),
             other => Self::Failed(other.to_string()),
         }

@@ -3,7 +3,7 @@
 use crate::args::{ClassArg, FilmArgs};
 use crate::error::CliError;
 use crate::output::data;
-use crate::sample::check_parents;
+use crate::sample::{check_parents, warn_of_little_noise};
 use crate::signals::Stop;
 use crate::{device, progress};
 use std::ops::ControlFlow;
@@ -32,9 +32,11 @@ pub fn run(args: &FilmArgs) -> Result<(), CliError> {
         steps: args.steps,
         eta: args.eta,
         grid: args.grid_kind,
-        rho: None,
+        rho: args.grid_rho,
+        ..SamplerChoice::default()
     };
     let plan = Plan::new(&model.scheduler, choice)?;
+    warn_of_little_noise(&plan);
     let reel = shoot(args, &model, &plan)?;
     for path in &args.out {
         match kind_of(path)? {

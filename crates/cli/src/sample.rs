@@ -2,7 +2,7 @@
 
 use crate::args::{ClassArg, GuidanceArgs, SampleArgs};
 use crate::error::CliError;
-use crate::output::data;
+use crate::output::{data, talk};
 use crate::signals::Stop;
 use crate::{device, edit, progress};
 use burn::tensor::Device;
@@ -23,6 +23,7 @@ const FILM_FRAMES: usize = 60;
 const FILM_SAMPLES: usize = 100;
 
 pub fn run(args: &SampleArgs) -> Result<(), CliError> {
+    check_sheet(args.grid.as_deref())?;
     let device = device::open(args.device)?;
     let mut model = Model::open(&args.model, &device)?;
     model.unet = sumi_nn::to_precision(model.unet, args.dtype.precision());
@@ -30,6 +31,8 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
         kind: args.sampler,
         steps: args.steps,
         eta: args.eta,
+        churn: args.churn,
+        tolerance: args.tolerance,
         grid: args.grid_kind,
         rho: args.grid_rho,
     };
@@ -57,6 +60,9 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
     let steps = generator.steps();
     let outputs = Outputs::of(args);
     outputs.check()?;
+    if args.edit.strength.is_none() {
+        warn_of_little_noise(&plan);
+    }
     if let Some(folder) = &outputs.folder {
         create_folder(folder)?;
     }
@@ -83,6 +89,38 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// A sheet is a PNG, whatever its name says.
+fn check_sheet(path: Option<&Path>) -> Result<(), CliError> {
+    match path {
+        Some(path) if path.extension().is_none_or(|ending| ending != "png") => {
+            Err(CliError::Usage(format!(
+                "--grid: expected a file that ends in .png (a sheet), found {}",
+                path.display()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Below this share of the noisiest level's `sigma / alpha`, there is next to no noise to take away.
+const LITTLE_NOISE: f64 = 0.01;
+/// Levels of more noise than this count as this, since those without signal have no ratio.
+const MUCH_NOISE: f64 = 100.0;
+
+/// Says so where the first step finds next to no noise: one step of a leading or linspace grid starts at
+/// timestep 0, as in diffusers, and gives noise back.
+pub fn warn_of_little_noise(plan: &Plan) {
+    let Some(first) = plan.grid.intervals.first() else { return };
+    let noisiest = plan.parameterisation.process.noisiest().ratio();
+    if first.from.ratio() < LITTLE_NOISE * noisiest.min(MUCH_NOISE) {
+        talk(format_args!(
+            "warning: the first step starts at sigma / alpha = {:.2e}, next to no noise, and gives \
+             its start back almost as it is; --grid-kind trailing starts at the last timestep",
+            first.from.ratio()
+        ));
+    }
 }
 
 /// The models that guide another one.

@@ -7,7 +7,7 @@ use crate::signals::Stop;
 use crate::{device, progress};
 use serde_json::json;
 use std::path::Path;
-use sumi_train::{Event, Outcome, RunConfig, RunOptions, Start};
+use sumi_train::{Event, NetworkConfig, Outcome, RunConfig, RunOptions, Start};
 
 pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let config = RunConfig::read(&args.config, &args.set)?;
@@ -37,10 +37,11 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
         watch.see(event);
     });
     watch.done();
-    report(&outcome?, &out, args.json)
+    let classifies = matches!(config.network, NetworkConfig::Classifier { .. });
+    report(&outcome?, &out, args.json, classifies)
 }
 
-fn report(outcome: &Outcome, out: &Path, as_json: bool) -> Result<(), CliError> {
+fn report(outcome: &Outcome, out: &Path, as_json: bool, classifies: bool) -> Result<(), CliError> {
     let checkpoint = outcome.checkpoint.display();
     if as_json {
         data(format_args!(
@@ -58,6 +59,8 @@ fn report(outcome: &Outcome, out: &Path, as_json: bool) -> Result<(), CliError> 
     }
     if !outcome.finished {
         talk(format_args!("stopped after step {}; go on with --resume", outcome.step));
+    } else if !as_json && classifies {
+        talk(format_args!("guide a model: sumi sample MODEL --classifier {}", out.display()));
     } else if !as_json {
         talk(format_args!("draw pictures: sumi sample {} --grid grid.png", out.display()));
     }

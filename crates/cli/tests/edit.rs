@@ -137,11 +137,62 @@ fn the_grid_of_a_sampler_is_printed_and_drawn() {
     assert_eq!(data(&does(path, "schedule --sampler ddpm --kind sqrt")).lines().count(), 1002);
 }
 
+/// The run's model with a scheduler that there is not.
+fn strange(path: &Path) {
+    let from = path.join("run/checkpoint-0000003");
+    for part in ["unet", "scheduler"] {
+        std::fs::create_dir_all(path.join("strange").join(part)).unwrap();
+    }
+    for file in [
+        "model_index.json",
+        "sumi.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+    ] {
+        std::fs::copy(from.join(file), path.join("strange").join(file)).unwrap();
+    }
+    let file = "scheduler/scheduler_config.json";
+    let text = std::fs::read_to_string(from.join(file)).unwrap();
+    let text = text.replace("DDPMScheduler", "SCMScheduler");
+    std::fs::write(path.join("strange").join(file), text).unwrap();
+}
+
+/// One step of a leading grid starts at timestep 0, as in diffusers: that is said, once.
+#[test]
+fn a_start_without_noise_is_told() {
+    let folder = prepared();
+    let path = folder.path();
+    let sample = "sample run --count 1 --sampler ddim --out drawn";
+    let film = "film run --sampler ddim --out film.png";
+    for command in [sample, film] {
+        let told = said(&does(path, &format!("{command} --steps 1")));
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.contains("next to no noise"), "{told}");
+        assert!(told.contains("--grid-kind trailing"), "{told}");
+        for enough in ["--steps 2", "--steps 1 --grid-kind trailing"] {
+            assert_eq!(said(&does(path, &format!("{command} {enough}"))), "", "{command} {enough}");
+        }
+    }
+}
+
+/// What a trained classifier is for is said in a command that works.
+#[test]
+fn a_classifier_is_told_how_to_be_used() {
+    let folder = prepared();
+    let path = folder.path();
+    let text = TINY.replace("\"unet\"", "\"classifier\"");
+    std::fs::write(path.join("classifier.toml"), text).unwrap();
+    let told = said(&does(path, "train classifier.toml --out judge"));
+    assert!(told.ends_with("guide a model: sumi sample MODEL --classifier judge\n"), "{told}");
+    does(path, "sample run --classifier judge --count 1 --sampler ddim --steps 2 --out led");
+}
+
 #[test]
 fn mistakes_are_one_clear_sentence() {
     let folder = prepared();
     let path = folder.path();
     std::fs::write(path.join("text.png"), "no picture").unwrap();
+    strange(path);
     let mut text = String::new();
     for (arguments, code) in [
         ("sample run --init small.png", 2),
@@ -168,6 +219,12 @@ fn mistakes_are_one_clear_sentence() {
         ("interpolate run small.png other.png --class 3 --count 1", 2),
         ("interpolate run small.png other.png --class 3 --grid missing/way.png", 1),
         ("film run --out film.jpg", 2),
+        ("sample run --grid grid.jpg", 2),
+        ("sample strange", 2),
+        ("sample run --sampler heun --churn 40", 2),
+        ("sample run --sampler edm --churn -1", 2),
+        ("sample run --sampler edm --tolerance 1e-3", 2),
+        ("sample run --sampler ode --tolerance 0", 2),
         ("film run --class 10 --out film.png", 2),
         ("schedule --sampling-steps 10", 2),
         ("schedule --sampler ddim --sampling-steps 2000", 2),

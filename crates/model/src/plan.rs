@@ -15,6 +15,10 @@ pub struct SamplerChoice {
     pub steps: Option<usize>,
     /// The share of ancestral noise.
     pub eta: Option<f64>,
+    /// How much noise EDM's sampler adds and takes away again over the whole run.
+    pub churn: Option<f64>,
+    /// The error of a step of the probability-flow ODE, relative and absolute.
+    pub tolerance: Option<f64>,
     /// How the levels are placed.
     pub grid: Option<GridKind>,
     /// The exponent of that placement.
@@ -57,7 +61,10 @@ impl Plan {
         }
         check_prediction(&parameterisation, kind)?;
         check_rho(&choice, config)?;
-        let sampler = with_eta(settings::of(kind, config, &parameterisation)?, choice.eta)?;
+        let sampler = settings::of(kind, config, &parameterisation)?;
+        let sampler = ETA.apply(sampler, choice.eta)?;
+        let sampler = CHURN.apply(sampler, choice.churn)?;
+        let sampler = TOLERANCE.apply(sampler, choice.tolerance)?;
         let grid = grid(config, &choice, sampler, &parameterisation.process)?;
         Ok(Self { parameterisation, limit: config.limit(&kind), grid, sampler })
     }
@@ -107,18 +114,59 @@ fn check_rho(choice: &SamplerChoice, config: &SchedulerConfig) -> Result<(), Mod
     }
 }
 
-/// The sampler with the user's share of ancestral noise.
-fn with_eta(sampler: Sampler, eta: Option<f64>) -> Result<Sampler, ModelError> {
-    let Some(eta) = eta else { return Ok(sampler) };
-    if !(0.0..=1.0).contains(&eta) {
-        return Err(ModelError::request("eta", "a number from 0 to 1", eta));
+/// A number that some samplers have.
+struct Setting {
+    /// Its name in [`SamplerChoice`].
+    field: &'static str,
+    /// The same in a sentence.
+    words: &'static str,
+    /// What it can be.
+    expected: &'static str,
+    /// Whether it is that.
+    holds: fn(f64) -> bool,
+    /// Whoever has it, with another.
+    with: fn(Sampler, f64) -> Option<Sampler>,
+}
+
+const ETA: Setting = Setting {
+    field: "eta",
+    words: "an eta",
+    expected: "a number from 0 to 1",
+    holds: |eta| (0.0..=1.0).contains(&eta),
+    with: Sampler::with_eta,
+};
+
+const CHURN: Setting = Setting {
+    field: "churn",
+    words: "churn",
+    expected: "a finite number of at least 0",
+    holds: |churn| churn.is_finite() && churn >= 0.0,
+    with: Sampler::with_churn,
+};
+
+const TOLERANCE: Setting = Setting {
+    field: "tolerance",
+    words: "a tolerance",
+    expected: "a finite number above 0",
+    holds: |tolerance| tolerance.is_finite() && tolerance > 0.0,
+    with: Sampler::with_tolerance,
+};
+
+impl Setting {
+    /// The sampler with what the user says.
+    fn apply(&self, sampler: Sampler, value: Option<f64>) -> Result<Sampler, ModelError> {
+        let Some(value) = value else { return Ok(sampler) };
+        if !(self.holds)(value) {
+            return Err(ModelError::request(self.field, self.expected, value));
+        }
+        (self.with)(sampler, value).ok_or_else(|| {
+            let has = |entry: &&sumi_sampler::Entry| (self.with)(entry.sampler, value).is_some();
+            let names: Vec<_> = CATALOG.iter().filter(has).map(|entry| entry.name).collect();
+            let have = if names.len() == 1 { "has" } else { "have" };
+            let expected = format!("nothing (only {} {have} {})", names.join(", "), self.words);
+            ModelError::request(self.field, expected, value)
+        })
     }
-    sampler.with_eta(eta).ok_or_else(|| {
-        let with = CATALOG.iter().filter(|entry| entry.sampler.with_eta(0.0).is_some());
-        let with: Vec<_> = with.map(|entry| entry.name).collect();
-        let expected = format!("nothing (only {} have an eta)", with.join(", "));
-        ModelError::request("eta", expected, eta)
-    })
 }
 
 fn grid(
@@ -184,6 +232,26 @@ mod tests {
         assert_eq!(Plan::new(&folder, SamplerChoice::default()).unwrap(), plan);
     }
 
+    fn named(kind: &str, churn: Option<f64>, tolerance: Option<f64>) -> SamplerChoice {
+        let kind = SamplerKind::named(kind).ok();
+        SamplerChoice { kind, churn, tolerance, ..SamplerChoice::default() }
+    }
+
+    #[test]
+    fn churn_and_tolerance_reach_their_samplers() {
+        let config = SchedulerConfig::default();
+        let sampler = |choice| Plan::new(&config, choice).unwrap().sampler;
+        match sampler(named("edm", Some(40.0), None)) {
+            Sampler::Edm { churn } => assert_eq!(churn.s_churn, 40.0),
+            other => panic!("{other:?}"),
+        }
+        let tolerance = 1e-3;
+        assert_eq!(sampler(named("ode", None, Some(tolerance))), Sampler::Ode { tolerance });
+        // Without churn, edm is what it was.
+        let quiet = sampler(named("edm", Some(0.0), None));
+        assert!(!quiet.adds_noise());
+    }
+
     #[test]
     fn what_cannot_be_served_is_refused_by_name() {
         let config = SchedulerConfig::default();
@@ -194,6 +262,17 @@ mod tests {
         assert!(refusal(&config, steps(1001)).contains("found 1001"));
         let eta = SamplerChoice { eta: Some(0.5), ..SamplerChoice::default() };
         assert!(refusal(&config, eta).contains("have an eta"));
+        for (choice, expected) in [
+            (named("edm", Some(-1.0), None), "churn: expected a finite number of at least 0"),
+            (named("edm", Some(f64::INFINITY), None), "churn: expected a finite number"),
+            (named("heun", Some(1.0), None), "churn: expected nothing (only edm has churn)"),
+            (named("ode", None, Some(0.0)), "tolerance: expected a finite number above 0"),
+            (named("ode", None, Some(f64::NAN)), "tolerance: expected a finite number above 0"),
+            (named("edm", None, Some(1e-3)), "tolerance: expected nothing (only ode has a"),
+        ] {
+            let message = refusal(&config, choice);
+            assert!(message.starts_with(expected), "{message}");
+        }
         let other = SchedulerConfig { class_name: "SCMScheduler".into(), ..config.clone() };
         assert!(refusal(&other, SamplerChoice::default()).contains("SCMScheduler"));
         let rho = |rho| SamplerChoice {

@@ -276,4 +276,20 @@ impl Sampler {
             _ => None,
         }
     }
+
+    /// The same sampler with another `s_churn`, see [`Churn`]; `None` where it has none.
+    pub fn with_churn(self, s_churn: f64) -> Option<Self> {
+        match self {
+            Self::Edm { churn } => Some(Self::Edm { churn: Churn { s_churn, ..churn } }),
+            _ => None,
+        }
+    }
+
+    /// The same sampler with another `tolerance`, the error of a step; `None` where it has none.
+    pub fn with_tolerance(self, tolerance: f64) -> Option<Self> {
+        match self {
+            Self::Ode { .. } => Some(Self::Ode { tolerance }),
+            _ => None,
+        }
+    }
 }

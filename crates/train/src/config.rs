@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use sumi_data::DataConfig;
 use sumi_model::{Plan, SamplerChoice, SchedulerConfig};
+use sumi_process::Prediction;
 use sumi_sampler::{Sampler, SamplerKind};
 
 /// A whole run: where the pictures come from, how noise is added, the network, the training, and
@@ -266,6 +267,9 @@ impl RunConfig {
             }
         }
         let invalid = |message: String| TrainError::Config(format!("{name}: {message}"));
+        if let Some(message) = self.prediction_conflict() {
+            return Err(invalid(message));
+        }
         let parameterisation = self.scheduler().parameterisation();
         parameterisation.map_err(|message| invalid(format!("process.{message}")))?;
         if let Some(message) = self.objective_conflict().or_else(|| self.task_conflict()) {
@@ -275,6 +279,28 @@ impl RunConfig {
             Some(message) => Err(invalid(message)),
             None => Ok(self),
         }
+    }
+
+    /// What the network cannot predict where its noisiest level has no signal. The scheduler refuses it
+    /// too, but in diffusers' words.
+    fn prediction_conflict(&self) -> Option<String> {
+        let found = match self.process.prediction {
+            Prediction::Epsilon => "epsilon",
+            Prediction::Score => "score",
+            _ => return None,
+        };
+        // A process that cannot be is its own refusal.
+        let process = self.scheduler().process().ok()?;
+        let why = match self.process.kind {
+            ProcessKind::Flow => "a flow starts without signal",
+            _ => "zero_terminal_snr leaves no signal",
+        };
+        (process.noisiest().alpha == 0.0).then(|| {
+            format!(
+                "process.prediction: expected \"v\", \"velocity\" or \"x0\" where {why}, found \
+                 \"{found}\""
+            )
+        })
     }
 
     /// What the sheets of samples cannot be drawn with.
@@ -349,6 +375,11 @@ mod tests {
             ("train.learning_rate=-1.0", "train.learning_rate: expected a number"),
             ("process.beta_end=2.0", "process.beta_end: expected a number above 0"),
             ("sample.steps=1001", "sample.steps: expected from 1 to process.timesteps = 1000"),
+            (
+                "process.zero_terminal_snr=true",
+                "process.prediction: expected \"v\", \"velocity\" or \"x0\" where zero_terminal_snr \
+                 leaves no signal, found \"epsilon\"",
+            ),
             ("process.prediction=mean", "sample.sampler: expected ddpm, the only one"),
             ("train", "expected key=value"),
             ("train.checkpoint_blocks=2", "expected a boolean"),

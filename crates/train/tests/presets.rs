@@ -6,7 +6,7 @@ use sumi_data::Pictures;
 use sumi_networks::unet::UNet;
 use sumi_nn::{Init, parameter_shapes};
 use sumi_process::{Prediction, ReverseVariance};
-use sumi_train::{LearningRate, NetworkConfig, ProcessKind, RunConfig};
+use sumi_train::{LearningRate, Loss, NetworkConfig, ProcessKind, RunConfig};
 
 fn presets() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../presets")
@@ -58,6 +58,15 @@ fn every_preset_reads_and_its_copy_reads_back() {
         "two-moons",
     ];
     assert_eq!(names, all);
+}
+
+/// What a preset writes out loud, it has to take back: one change is enough.
+#[test]
+fn the_digits_can_learn_their_variance() {
+    let change = ["process.variance=learned_range".to_string()];
+    let config = RunConfig::read(&presets().join("digits.toml"), &change).unwrap();
+    assert_eq!(config.loss(), Loss::Hybrid);
+    assert_eq!(preset("digits").loss(), Loss::Simple);
 }
 
 /// The README's config for one's own pictures is one that trains.

@@ -132,6 +132,9 @@ pub struct FilmArgs {
     /// How the noise levels of the steps are placed; the model's own way where nothing is said
     #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = GridParser)]
     pub grid_kind: Option<GridKind>,
+    /// The exponent of karras and polyexponential grids
+    #[arg(long, value_name = "RHO", allow_negative_numbers = true)]
+    pub grid_rho: Option<f64>,
     /// A sheet (.png) or a film (.gif); may be given again
     #[arg(long, value_name = "F.png|F.gif", default_value = "film.png")]
     pub out: Vec<PathBuf>,
