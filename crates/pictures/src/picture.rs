@@ -168,7 +168,8 @@ const MAX_SIDE_PX: usize = (1 << 31) - 1;
 /// A drawing larger than this is a slip of the caller's, not a picture.
 const MAX_BYTES: usize = 1 << 32;
 
-fn to_byte(x: f32) -> u8 {
+/// The pixel value of `x` in the model's range -1 to 1, as [`Picture::from_unit_range`] has it.
+pub fn to_byte(x: f32) -> u8 {
     let unit = (x / 2.0 + 0.5).clamp(0.0, 1.0);
     // `as` turns NaN into 0.
     (unit * 255.0).round_ties_even() as u8

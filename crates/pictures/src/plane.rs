@@ -19,6 +19,8 @@ pub struct Plane {
     pub arrows: Vec<([f64; 2], [f64; 2])>,
 }
 
+/// A point of the data's range, [-1, 1]^2, and a little around it.
+const DATA_REACH: f64 = 1.2;
 /// Room for the title, in pixels.
 const TITLE_PX: usize = 26;
 const PAPER: u8 = 255;
@@ -27,6 +29,19 @@ const ARROW: [u8; 3] = [150, 158, 172];
 const INK: [u8; 3] = [40, 44, 52];
 
 impl Plane {
+    /// The points that samples `[N, 2]` in the model's range are, each in the colour of its class; of
+    /// one colour where there are no classes.
+    pub fn of_samples(samples: &[f32], classes: &[u32]) -> Self {
+        let points = places(samples).enumerate();
+        let coloured = |(i, point)| (point, classes.get(i).map_or(0, |&class| class as usize));
+        Self { reach: DATA_REACH, points: points.map(coloured).collect(), ..Self::default() }
+    }
+
+    /// Puts samples `[N, 2]` behind everything else.
+    pub fn in_front_of(self, samples: &[f32]) -> Self {
+        Self { background: places(samples).collect(), ..self }
+    }
+
     /// Draws it as a square of `side_px` under its title.
     ///
     /// # Errors
@@ -77,9 +92,33 @@ impl Plane {
     }
 }
 
+/// Samples `[N, 2]` as points.
+fn places(samples: &[f32]) -> impl Iterator<Item = [f64; 2]> {
+    samples.chunks_exact(2).map(|point| [f64::from(point[0]), f64::from(point[1])])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_are_points_in_the_colours_of_their_classes() {
+        let samples = [0.5, 0.5, -0.5, 0.5];
+        let one = Plane::of_samples(&samples, &[]);
+        assert_eq!(one.points, [([0.5, 0.5], 0), ([-0.5, 0.5], 0)]);
+        let two = Plane::of_samples(&samples, &[0, 7]).in_front_of(&[0.0, -0.6]);
+        assert_eq!(two.background, [[0.0, f64::from(-0.6f32)]]);
+        let picture = two.draw(240).unwrap();
+        let at = |x: usize, y: usize| {
+            let start = 3 * ((y + TITLE_PX) * 240 + x);
+            [0, 1, 2].map(|c| picture.pixels[start + c])
+        };
+        // 100 px a unit, around (120, 120).
+        assert_ne!(at(170, 70), [PAPER; 3]);
+        assert_ne!(at(70, 70), at(170, 70), "eight classes have eight colours");
+        assert_ne!(at(120, 180), [PAPER; 3], "the background");
+        assert_eq!(at(120, 120), [PAPER; 3]);
+    }
 
     #[test]
     fn points_and_arrows_are_where_they_belong() {
