@@ -26,11 +26,11 @@ pub fn moment(level: NoiseLevel, samples: &[f32], classes: &[u32]) -> Result<Pic
     Ok(view(level, samples, classes).draw(FRAME_PX)?)
 }
 
-/// Samples at a level, in a view that holds nearly all of them: what is data lies within the reach of
-/// the data, what is noise within 2.6 standard deviations.
+/// Samples at a level, in a view that holds nearly all of them: data lies within its reach, noise within
+/// 2.6 standard deviations.
 pub fn view(level: NoiseLevel, samples: &[f32], classes: &[u32]) -> Plane {
     let plane = Plane::of_samples(samples, classes);
-    let reach = level.alpha * plane.reach + 2.6 * level.sigma;
+    let reach = (level.alpha * plane.reach).hypot(2.6 * level.sigma);
     let title = format!("α {:.2}  σ {:.2}", level.alpha, level.sigma);
     Plane { title, reach, ..plane }
 }

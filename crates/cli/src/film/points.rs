@@ -18,9 +18,11 @@ const PANELS: usize = 6;
 const FRAMES: usize = 60;
 /// Panels side by side.
 const COLUMNS: usize = 3;
-const PANEL_PX: usize = 300;
+const PANEL_PX: usize = 270;
 /// Arrows in a row, and rows.
-const ARROWS: usize = 20;
+const ARROWS: usize = 18;
+/// The size of what there is to see in data that fills [-1, 1]^2.
+const DETAIL: f64 = 0.25;
 
 /// Points on their way, and the network to ask for the field.
 pub struct Particles<'a> {
@@ -53,14 +55,14 @@ pub fn shoot<'a>(
 }
 
 impl Particles<'_> {
-    /// About `count` moments from noise to data, and the end. Even in the angle of which `sigma / alpha`
-    /// is the tangent: points seem to move evenly so, whatever the process.
+    /// At most `count` moments from noise to just before the data. Even in the angle of which
+    /// `sigma / alpha` over [`DETAIL`] is the tangent: so shapes come out evenly, whatever the process.
     fn evenly(&self, count: usize) -> Vec<&Shot> {
-        let angle = |shot: &Shot| shot.level.sigma.atan2(shot.level.alpha);
+        let angle = |shot: &Shot| shot.level.sigma.atan2(DETAIL * shot.level.alpha);
         let first = self.way.shots.first().map_or(FRAC_PI_2, angle);
-        let mut chosen: Vec<usize> = (0..count - 1)
+        let mut chosen: Vec<usize> = (0..count)
             .filter_map(|i| {
-                let wanted = first * (1.0 - i as f64 / (count - 1) as f64);
+                let wanted = first * (1.0 - i as f64 / count as f64);
                 let off = |i: &usize| (angle(&self.way.shots[*i]) - wanted).abs();
                 (0..self.way.shots.len()).min_by(|a, b| off(a).total_cmp(&off(b)))
             })
@@ -128,7 +130,7 @@ impl Reel for Particles<'_> {
     /// Moments in reading order.
     fn sheet(&self, title: &str) -> Result<Picture, CliError> {
         let mut panels = self
-            .evenly(PANELS)
+            .evenly(PANELS - 1)
             .into_iter()
             .map(|shot| Ok(self.plane(shot)?.draw(PANEL_PX)?))
             .collect::<Result<Vec<_>, CliError>>()?;
@@ -145,7 +147,7 @@ impl Reel for Particles<'_> {
     }
 
     fn frames(&self) -> Result<Vec<Picture>, CliError> {
-        let shots = self.evenly(FRAMES).into_iter();
+        let shots = self.evenly(FRAMES - 1).into_iter();
         let frames = shots.map(|shot| Ok(self.plane(shot)?.draw(FRAME_PX)?));
         let end = std::iter::once_with(|| Ok(self.end().draw(FRAME_PX)?));
         frames.chain(end).collect()
@@ -159,10 +161,11 @@ mod tests {
     #[test]
     fn arrows_point_against_the_noise_and_stay_apart() {
         let places = places(2.0);
-        assert_eq!((places.len(), places[0]), (400, [-1.9, -1.9]));
+        let corner = 2.0 / ARROWS as f64 - 2.0;
+        assert_eq!((places.len(), places[0]), (ARROWS * ARROWS, [corner, corner]));
         let centre = places.iter().flatten().sum::<f64>();
         assert!(centre.abs() < 1e-9, "{centre}");
-        let eps: Vec<f32> = (0..800).map(|i| [0.0, 3.0, 1e6, -1e6][i % 4]).collect();
+        let eps: Vec<f32> = (0..2 * places.len()).map(|i| [0.0, 3.0, 1e6, -1e6][i % 4]).collect();
         let arrows = arrows(&places, &eps, 0.2);
         let (start, tip) = arrows[0];
         assert_eq!(start, places[0]);
