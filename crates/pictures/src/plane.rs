@@ -21,6 +21,8 @@ pub struct Plane {
 
 /// A point of the data's range, [-1, 1]^2, and a little around it.
 const DATA_REACH: f64 = 1.2;
+/// Shades between a colour and what is below it. Points over arrows have the square of it.
+const SHADES: f32 = 6.0;
 /// Room for the title, in pixels.
 const TITLE_PX: usize = 26;
 const PAPER: u8 = 255;
@@ -58,7 +60,7 @@ impl Plane {
         for &point in &self.background {
             behind.segment(place(point), place(point), 0.6);
         }
-        behind.paint(&mut picture, BACKGROUND, 0.8);
+        behind.in_shades(SHADES).paint(&mut picture, BACKGROUND, 0.8);
 
         let mut shafts = Mask::new(whole);
         for &(from, [dx, dy]) in &self.arrows {
@@ -76,7 +78,7 @@ impl Plane {
                 }
             }
         }
-        shafts.paint(&mut picture, ARROW, 1.0);
+        shafts.in_shades(SHADES).paint(&mut picture, ARROW, 1.0);
 
         let colours = self.points.iter().map(|&(_, colour)| colour + 1).max().unwrap_or(0);
         for colour in 0..colours {
@@ -84,7 +86,7 @@ impl Plane {
             for &(point, _) in self.points.iter().filter(|&&(_, of)| of == colour) {
                 dots.segment(place(point), place(point), 1.2);
             }
-            dots.paint(&mut picture, COLOURS[colour % COLOURS.len()], 0.85);
+            dots.in_shades(SHADES).paint(&mut picture, COLOURS[colour % COLOURS.len()], 0.85);
         }
         let title = BODY.fit(&self.title, side_px.saturating_sub(16));
         BODY.draw(&mut picture, &title, 8, 7, INK);
@@ -138,6 +140,20 @@ mod tests {
         assert_eq!(at(60, 150), ARROW, "the middle of the arrow");
         assert_eq!(at(60, 50), [PAPER; 3]);
         assert!(Plane::default().draw(0).is_err());
+    }
+
+    #[test]
+    fn a_film_of_points_and_arrows_has_a_palette() {
+        let turn = |i: usize| (0.1 * i as f64).sin_cos();
+        let plane = Plane {
+            reach: 1.2,
+            points: (0..600).map(|i| ([turn(i).0, turn(3 * i).1], 0)).collect(),
+            arrows: (0..400).map(|i| ([turn(i).0, turn(7 * i).1], turn(i).into())).collect(),
+            ..Plane::default()
+        };
+        let picture = plane.draw(300).unwrap();
+        let colours: std::collections::BTreeSet<_> = picture.pixels.chunks_exact(3).collect();
+        assert!((20..=128).contains(&colours.len()), "{}", colours.len());
     }
 
     #[test]
