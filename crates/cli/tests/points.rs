@@ -73,7 +73,7 @@ fn samples_and_films_leave_their_files() {
 
 #[test]
 fn points_without_classes_have_a_field_and_a_likelihood() {
-    let folder = trained("");
+    let folder = trained("class_conditional = false");
     let path = folder.path();
     does(path, "film run --sampler ode --steps 2 --out film.gif");
     assert!(std::fs::read(path.join("film.gif")).unwrap().starts_with(b"GIF89a"));
@@ -85,7 +85,7 @@ fn points_without_classes_have_a_field_and_a_likelihood() {
 
 #[test]
 fn mistakes_are_one_clear_sentence() {
-    let folder = trained("");
+    let folder = trained("class_conditional = false");
     let path = folder.path();
     does(path, "sample run --count 2 --steps 2");
     let mut text = String::new();
