@@ -95,7 +95,7 @@ fn mistakes_are_one_clear_sentence() {
         ("sample run --init samples.png --strength 0.5", 1),
         ("sample run --init samples.png --mask samples.png", 1),
         ("sample run --class 1", 2),
-        ("interpolate run samples.png samples.png", 1),
+        ("interpolate run samples.png samples.png --steps 4", 1),
         ("film run --class 1", 2),
         ("film run --out film.webp", 2),
         ("eval bpd run digits", 1),
