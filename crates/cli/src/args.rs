@@ -184,12 +184,13 @@ pub struct SampleArgs {
     /// A model folder, a checkpoint or a run folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// How many samples
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub count: usize,
-    /// How many at a time; the samples do not depend on it
-    #[arg(long, value_name = "B", default_value_t = 64)]
-    pub batch: usize,
+    /// How many samples; 100 where nothing is said, 1,000 where they are points
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
+    /// How many at a time, on which no sample depends; 64 where nothing is said, 1,000 where they are
+    /// points
+    #[arg(long, value_name = "B")]
+    pub batch: Option<usize>,
     /// The sampler; the model's own where nothing is said
     #[arg(long, value_name = "NAME", value_parser = SamplerParser)]
     pub sampler: Option<SamplerKind>,
@@ -218,10 +219,10 @@ pub struct SampleArgs {
     /// The class to draw, or all of them in turn
     #[arg(long, value_name = "C|all", default_value = "all")]
     pub class: ClassArg,
-    /// A folder for one PNG a sample
+    /// A folder for one PNG a sample, which points have none of
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// One sheet with all samples, a row a class
+    /// One sheet with all samples: pictures a row a class, points in the colours of their classes
     #[arg(long, value_name = "F.png")]
     pub grid: Option<PathBuf>,
     /// The film of the first batch running backwards

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output::talk;
 use std::path::Path;
 use sumi_data::{Fit, read_picture};
-use sumi_model::Edit;
+use sumi_model::{Edit, POINT};
 use sumi_sampler::Resampling;
 
 /// RePaint's own number of steps between jumps.
@@ -53,6 +53,12 @@ pub fn read(args: &EditArgs, dims: [usize; 3], steps: usize) -> Result<Option<Ed
 /// # Errors
 /// A picture that cannot be read.
 pub fn read_init(path: &Path, [c, h, w]: [usize; 3]) -> Result<(Vec<f32>, [usize; 2]), CliError> {
+    if [c, h, w] == POINT {
+        return Err(CliError::Failed(format!(
+            "{}: expected a model of pictures to put it to, found one of points of the plane",
+            path.display()
+        )));
+    }
     if c != 1 && c != 3 {
         return Err(CliError::Failed(format!(
             "{}: expected a model of grey or colour pictures, found one with {c} channels",

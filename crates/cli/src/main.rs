@@ -11,6 +11,7 @@ mod film;
 mod inspect;
 mod interpolate;
 mod output;
+mod points;
 mod progress;
 mod sample;
 mod schedule;

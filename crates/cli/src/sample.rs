@@ -1,11 +1,14 @@
 //! `sumi sample`.
 
+mod look;
+
 use crate::args::{ClassArg, GuidanceArgs, SampleArgs};
 use crate::error::CliError;
 use crate::output::{data, talk};
 use crate::signals::Stop;
 use crate::{device, edit, progress};
 use burn::tensor::Device;
+use look::{Frame, Look};
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -15,12 +18,11 @@ use sumi_model::{
     Batch, ByClassifier, Classes, Classifier, Generated, Generator, Guidance, Model, ModelError,
     Plan, Request, SamplerChoice, Weak,
 };
-use sumi_pictures::{GridOptions, Picture, gif, grid, sheet_layout};
+use sumi_pictures::{Picture, gif};
 use sumi_sampler::{GuidanceInterval, Moment};
 
-/// How many pictures of a film, and how many samples in each.
+/// How many pictures of a film.
 const FILM_FRAMES: usize = 60;
-const FILM_SAMPLES: usize = 100;
 
 pub fn run(args: &SampleArgs) -> Result<(), CliError> {
     check_sheet(args.grid.as_deref())?;
@@ -38,13 +40,16 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
     };
     let plan = Plan::new(&model.scheduler, choice)?;
     let [c, h, w] = model.picture_dims()?;
+    let look = Look::of([c, h, w]);
+    let outputs = Outputs::of(args, look)?;
+    let count = args.count.unwrap_or(look.usual_count());
     let noise = match &args.noise {
-        Some(path) => Some(read_noise(path, [args.count, c, h, w])?),
+        Some(path) => Some(read_noise(path, [count, c, h, w])?),
         None => None,
     };
     let request = Request {
-        count: args.count,
-        batch: args.batch,
+        count,
+        batch: args.batch.unwrap_or(look.usual_batch()),
         seed: args.seed,
         classes: match args.class {
             ClassArg::All => Classes::All,
@@ -58,7 +63,6 @@ pub fn run(args: &SampleArgs) -> Result<(), CliError> {
         generator = generator.edited(edit)?;
     }
     let steps = generator.steps();
-    let outputs = Outputs::of(args);
     outputs.check()?;
     if args.edit.strength.is_none() {
         warn_of_little_noise(&plan);
@@ -177,8 +181,8 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Where nothing is named, one PNG a sample goes to `samples`.
-    fn of(args: &SampleArgs) -> Self {
+    /// Where nothing is named, one PNG a sample goes to `samples`, and points to `samples.png`.
+    fn of(args: &SampleArgs, look: Look) -> Result<Self, CliError> {
         let outputs = Self {
             folder: args.out.clone(),
             grid: args.grid.clone(),
@@ -187,9 +191,15 @@ impl Outputs {
             tensors: args.tensors.clone(),
         };
         let named = [&outputs.folder, &outputs.grid, &outputs.gif, &outputs.npz, &outputs.tensors];
-        match named.iter().any(|path| path.is_some()) {
-            true => outputs,
-            false => Self { folder: Some("samples".into()), ..outputs },
+        match look {
+            Look::Points if outputs.folder.is_some() => Err(CliError::Usage(
+                "--out: expected nothing (the model draws points of the plane, which --grid puts on \
+                 one sheet)"
+                    .into(),
+            )),
+            _ if named.iter().any(|path| path.is_some()) => Ok(outputs),
+            Look::Points => Ok(Self { grid: Some("samples.png".into()), ..outputs }),
+            Look::Pictures(_) => Ok(Self { folder: Some("samples".into()), ..outputs }),
         }
     }
 
@@ -208,8 +218,9 @@ impl Outputs {
     pub fn write(&self, drawn: &Drawn, model: &Model) -> Result<Vec<PathBuf>, CliError> {
         let mut written: Vec<PathBuf> = self.folder.iter().cloned().collect();
         let [c, h, w] = model.picture_dims()?;
+        let look = Look::of([c, h, w]);
         if let Some(path) = &self.grid {
-            drawn.sheet(1 + 47 / h)?.write_png(path)?;
+            look.sheet(drawn)?.write_png(path)?;
             written.push(path.clone());
         }
         if let Some(path) = &self.gif {
@@ -217,8 +228,7 @@ impl Outputs {
             written.push(path.clone());
         }
         if let Some(path) = &self.npz {
-            let pixels: Vec<u8> =
-                drawn.pictures.iter().flat_map(|p| p.pixels.iter().copied()).collect();
+            let pixels = look.pixels(drawn);
             let labels: Vec<i64> = match drawn.classes.is_empty() {
                 true => vec![0; drawn.count],
                 false => drawn.classes.iter().map(|&class| i64::from(class)).collect(),
@@ -273,28 +283,16 @@ pub fn check_parents<const N: usize>(paths: [&Option<PathBuf>; N]) -> Result<(),
 pub struct Drawn {
     /// How many samples.
     pub count: usize,
-    /// As pixels, for a sheet or an npz.
+    /// As pixels, for a sheet or an npz of pictures.
     pub pictures: Vec<Picture>,
     /// The class of each, or none.
     pub classes: Vec<u32>,
     /// The noise they started from, for tensors.
     pub noise: Vec<f32>,
-    /// The samples as numbers, for tensors.
+    /// The samples as numbers, for tensors and for points.
     pub samples: Vec<f32>,
     /// The film of the first batch.
     pub film: Vec<Picture>,
-}
-
-impl Drawn {
-    /// All of them on one sheet, a row a class.
-    ///
-    /// # Errors
-    /// Too large a sheet.
-    pub fn sheet(&self, scale: usize) -> Result<Picture, CliError> {
-        let (order, columns) = sheet_layout(&self.classes, self.pictures.len());
-        let pictures: Vec<Picture> = order.into_iter().map(|i| self.pictures[i].clone()).collect();
-        Ok(GridOptions { columns, scale, ..GridOptions::default() }.draw(&pictures)?)
-    }
 }
 
 /// Draws everything, batch after batch, with a progress bar; keeps only what an output needs.
@@ -320,21 +318,23 @@ pub fn draw_all(
     outputs: &Outputs,
     stop: &Stop,
 ) -> Result<Drawn, CliError> {
-    let [c, h, w] = generator.dims();
+    let look = Look::of(generator.dims());
+    let each = generator.dims().iter().product::<usize>();
     let steps = generator.steps();
     let bar = progress::bar("sampling", generator.batches().saturating_mul(steps) as u64);
     let every = steps.div_ceil(FILM_FRAMES).max(1);
     let mut drawn = Drawn::default();
     loop {
         let filming = outputs.gif.is_some() && drawn.count == 0;
-        let mut frames: Vec<Vec<f32>> = Vec::new();
+        let mut frames: Vec<Frame> = Vec::new();
         let batch = generator.next_batch(&mut |moment: Moment<'_, Batch>| {
             bar.inc(1);
             if filming
                 && ((moment.step + 1).is_multiple_of(every) || moment.step + 1 == moment.steps)
             {
-                let n = moment.x.0.dims()[0].min(FILM_SAMPLES);
-                frames.push(Batch(moment.x.0.clone().narrow(0, 0, n)).to_vec());
+                let n = moment.x.0.dims()[0].min(look.filmed());
+                let samples = Batch(moment.x.0.clone().narrow(0, 0, n)).to_vec();
+                frames.push(Frame { level: moment.level, samples });
             }
             match stop.requested() {
                 true => ControlFlow::Break(()),
@@ -354,11 +354,12 @@ pub fn draw_all(
             break;
         };
         if filming {
-            let n = (FILM_SAMPLES * c * h * w).min(batch.start.len());
-            frames.insert(0, batch.start[..n].to_vec());
-            drawn.film = film(&frames, &batch.classes, [c, h, w])?;
+            let n = (look.filmed() * each).min(batch.start.len());
+            let (level, samples) = (generator.first_level(), batch.start[..n].to_vec());
+            frames.insert(0, Frame { level, samples });
+            drawn.film = look.film(&frames, &batch.classes)?;
         }
-        keep(&mut drawn, batch, outputs, [c, h, w])?;
+        keep(&mut drawn, batch, outputs, look)?;
     }
     bar.finish_and_clear();
     Ok(drawn)
@@ -368,47 +369,32 @@ fn keep(
     drawn: &mut Drawn,
     batch: Generated,
     outputs: &Outputs,
-    [c, h, w]: [usize; 3],
+    look: Look,
 ) -> Result<(), CliError> {
-    let keep_pictures = outputs.grid.is_some() || outputs.npz.is_some();
-    for (i, values) in batch.samples.chunks(c * h * w).enumerate() {
-        let picture = Picture::from_unit_range(values, c, h, w)?;
-        if let Some(folder) = &outputs.folder {
-            picture.write_png(folder.join(format!("{:05}.png", batch.first + i)))?;
+    let shown = outputs.grid.is_some() || outputs.npz.is_some();
+    match look {
+        Look::Points => drawn.count += batch.samples.len() / 2,
+        Look::Pictures([c, h, w]) => {
+            for (i, values) in batch.samples.chunks(c * h * w).enumerate() {
+                let picture = Picture::from_unit_range(values, c, h, w)?;
+                if let Some(folder) = &outputs.folder {
+                    picture.write_png(folder.join(format!("{:05}.png", batch.first + i)))?;
+                }
+                if shown {
+                    drawn.pictures.push(picture);
+                }
+                drawn.count += 1;
+            }
         }
-        if keep_pictures {
-            drawn.pictures.push(picture);
-        }
-        drawn.count += 1;
     }
     drawn.classes.extend(batch.classes);
     if outputs.tensors.is_some() {
         drawn.noise.extend(batch.noise);
+    }
+    if outputs.tensors.is_some() || (shown && look == Look::Points) {
         drawn.samples.extend(batch.samples);
     }
     Ok(())
-}
-
-/// One sheet for each moment.
-fn film(
-    frames: &[Vec<f32>],
-    classes: &[u32],
-    [c, h, w]: [usize; 3],
-) -> Result<Vec<Picture>, CliError> {
-    let each = c * h * w;
-    let count = frames.first().map_or(0, |frame| frame.len() / each).min(FILM_SAMPLES);
-    let classes = classes.get(..count).unwrap_or_default();
-    let (order, columns) = sheet_layout(classes, count);
-    frames
-        .iter()
-        .map(|frame| {
-            let pictures = order
-                .iter()
-                .map(|&i| Picture::from_unit_range(&frame[i * each..(i + 1) * each], c, h, w))
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(grid(&pictures, columns, 1 + 15 / h, 1)?)
-        })
-        .collect()
 }
 
 fn read_noise(path: &Path, expected: [usize; 4]) -> Result<Vec<f32>, CliError> {

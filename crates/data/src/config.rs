@@ -71,6 +71,19 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// The names of the sources that need no file.
+    pub const BUILT_IN: [&str; 4] = ["digits", "two-moons", "eight-gaussians", "swiss-roll"];
+
+    /// The source of such a name, with `count` points where it is one of points.
+    pub fn built_in(name: &str, count: usize) -> Option<Self> {
+        let shapes = [PointShape::TwoMoons, PointShape::EightGaussians, PointShape::SwissRoll];
+        let shape = shapes.into_iter().find(|&shape| Kind::from(shape).name() == name);
+        let points = shape.map(|shape| Self::Points { shape, count });
+        points.or_else(|| (name == Kind::Digits.name()).then_some(Self::Digits))
+    }
+}
+
 /// Enough to fill their shapes.
 const DEFAULT_POINTS: usize = 20_000;
 /// More points would only repeat themselves.
@@ -321,6 +334,15 @@ mod tests {
             assert_eq!(parse(&written).unwrap(), config, "{written}");
         }
         assert_eq!(parse("kind = \"digits\"").unwrap(), DataConfig::digits());
+    }
+
+    #[test]
+    fn sources_without_files_have_names() {
+        for name in Source::BUILT_IN {
+            let source = Source::built_in(name, 20_000).unwrap();
+            assert_eq!(parse(&format!("kind = \"{name}\"")).unwrap().source, source);
+        }
+        assert_eq!(Source::built_in("cifar10", 1), None);
     }
 
     #[test]

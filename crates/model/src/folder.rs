@@ -13,6 +13,8 @@ use sumi_nn::{Init, NamedParameter, assign, parameters};
 pub(crate) const DIFFUSERS_VERSION: &str = "0.42.0";
 /// Far past what a network over pixels is trained on.
 const MAX_SIDE_PX: usize = 4096;
+/// Channels, height and width of a point of the plane, as a picture: one pixel, x and y its channels.
+pub const POINT: [usize; 3] = [2, 1, 1];
 pub(crate) const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const WEIGHTS_BIN: &str = "diffusion_pytorch_model.bin";
 

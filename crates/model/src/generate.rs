@@ -3,6 +3,7 @@
 use crate::guide::{self, Guides};
 use crate::{Batch, ByClassifier, Edit, Guidance, Model, ModelError, Plan, TorchNoise};
 use burn::tensor::{Tensor, TensorData};
+use sumi_process::NoiseLevel;
 use sumi_sampler::{Clip, Denoiser, Grid, Inpaint, Linked, Observer, Region, Run, State};
 
 /// Which class each sample is of.
@@ -156,6 +157,11 @@ impl<'a> Generator<'a> {
             Some(resampling) => resampling.steps(&self.grid),
             None => self.grid.len(),
         }
+    }
+
+    /// The level that samples start from: the clean one where there is no step to take.
+    pub fn first_level(&self) -> NoiseLevel {
+        self.grid.intervals.first().map_or(NoiseLevel::CLEAN, |interval| interval.from)
     }
 
     /// Channels, height and width of a sample.

@@ -25,7 +25,8 @@ pub use denoiser::UNetDenoiser;
 pub use edit::Edit;
 pub use error::ModelError;
 pub use folder::{
-    Card, Model, component, newest_checkpoint, read_unet, resolve, unet_config, write_tensors,
+    Card, Model, POINT, component, newest_checkpoint, read_unet, resolve, unet_config,
+    write_tensors,
 };
 pub use generate::{Classes, Generated, Generator, Request};
 pub use guide::{ByClassifier, Guidance, Weak};

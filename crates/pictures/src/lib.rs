@@ -18,5 +18,5 @@ mod text;
 pub use error::PictureError;
 pub use film::gif;
 pub use grid::{GridOptions, grid, sheet_layout, side_by_side, stacked};
-pub use picture::Picture;
+pub use picture::{Picture, to_byte};
 pub use plane::Plane;

@@ -1,6 +1,6 @@
 //! Pixels ready for a file.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use image::{
     ExtendedColorType, ImageEncoder,
@@ -116,15 +116,30 @@ impl Picture {
         self.encode_png().expect("a picture's pixels fill its height, width and channels")
     }
 
+    /// Whether it is in colour and has few of them.
+    fn is_drawing(&self) -> bool {
+        let mut colours = BTreeSet::new();
+        let few = |pixel: &[u8]| {
+            colours.insert([pixel[0], pixel[1], pixel[2]]);
+            colours.len() <= 256
+        };
+        self.channels == 3 && self.pixels.chunks_exact(3).all(few)
+    }
+
     fn encode_png(&self) -> Result<Vec<u8>, PictureError> {
         check_size(self.height_px, self.width_px, self.channels, self.pixels.len())?;
         let colour = match self.channels {
             1 => ExtendedColorType::L8,
             _ => ExtendedColorType::Rgb8,
         };
+        // Filters predict a pixel from its neighbours, which helps photographs and hurts drawings.
+        let filter = match self.is_drawing() {
+            true => FilterType::NoFilter,
+            false => FilterType::Adaptive,
+        };
         let mut bytes = Vec::new();
         // The cast is exact: `check_size` holds both sides under 2^31.
-        PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
+        PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, filter)
             .write_image(&self.pixels, self.width_px as u32, self.height_px as u32, colour)
             .map_err(|refusal| PictureError::Encode {
                 format: "PNG",
@@ -168,7 +183,8 @@ const MAX_SIDE_PX: usize = (1 << 31) - 1;
 /// A drawing larger than this is a slip of the caller's, not a picture.
 const MAX_BYTES: usize = 1 << 32;
 
-fn to_byte(x: f32) -> u8 {
+/// The pixel value of `x` in the model's range -1 to 1, as [`Picture::from_unit_range`] has it.
+pub fn to_byte(x: f32) -> u8 {
     let unit = (x / 2.0 + 0.5).clamp(0.0, 1.0);
     // `as` turns NaN into 0.
     (unit * 255.0).round_ties_even() as u8

@@ -19,6 +19,10 @@ pub struct Plane {
     pub arrows: Vec<([f64; 2], [f64; 2])>,
 }
 
+/// A point of the data's range, [-1, 1]^2, and a little around it.
+const DATA_REACH: f64 = 1.2;
+/// Shades between a colour and what is below it. Points over arrows have the square of it.
+const SHADES: f32 = 6.0;
 /// Room for the title, in pixels.
 const TITLE_PX: usize = 26;
 const PAPER: u8 = 255;
@@ -27,6 +31,19 @@ const ARROW: [u8; 3] = [150, 158, 172];
 const INK: [u8; 3] = [40, 44, 52];
 
 impl Plane {
+    /// The points that samples `[N, 2]` in the model's range are, each in the colour of its class; of
+    /// one colour where there are no classes.
+    pub fn of_samples(samples: &[f32], classes: &[u32]) -> Self {
+        let points = places(samples).enumerate();
+        let coloured = |(i, point)| (point, classes.get(i).map_or(0, |&class| class as usize));
+        Self { reach: DATA_REACH, points: points.map(coloured).collect(), ..Self::default() }
+    }
+
+    /// Puts samples `[N, 2]` behind everything else.
+    pub fn in_front_of(self, samples: &[f32]) -> Self {
+        Self { background: places(samples).collect(), ..self }
+    }
+
     /// Draws it as a square of `side_px` under its title.
     ///
     /// # Errors
@@ -43,7 +60,7 @@ impl Plane {
         for &point in &self.background {
             behind.segment(place(point), place(point), 0.6);
         }
-        behind.paint(&mut picture, BACKGROUND, 0.8);
+        behind.in_shades(SHADES).paint(&mut picture, BACKGROUND, 0.8);
 
         let mut shafts = Mask::new(whole);
         for &(from, [dx, dy]) in &self.arrows {
@@ -61,7 +78,7 @@ impl Plane {
                 }
             }
         }
-        shafts.paint(&mut picture, ARROW, 1.0);
+        shafts.in_shades(SHADES).paint(&mut picture, ARROW, 1.0);
 
         let colours = self.points.iter().map(|&(_, colour)| colour + 1).max().unwrap_or(0);
         for colour in 0..colours {
@@ -69,7 +86,7 @@ impl Plane {
             for &(point, _) in self.points.iter().filter(|&&(_, of)| of == colour) {
                 dots.segment(place(point), place(point), 1.2);
             }
-            dots.paint(&mut picture, COLOURS[colour % COLOURS.len()], 0.85);
+            dots.in_shades(SHADES).paint(&mut picture, COLOURS[colour % COLOURS.len()], 0.85);
         }
         let title = BODY.fit(&self.title, side_px.saturating_sub(16));
         BODY.draw(&mut picture, &title, 8, 7, INK);
@@ -77,9 +94,33 @@ impl Plane {
     }
 }
 
+/// Samples `[N, 2]` as points.
+fn places(samples: &[f32]) -> impl Iterator<Item = [f64; 2]> {
+    samples.chunks_exact(2).map(|point| [f64::from(point[0]), f64::from(point[1])])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_are_points_in_the_colours_of_their_classes() {
+        let samples = [0.5, 0.5, -0.5, 0.5];
+        let one = Plane::of_samples(&samples, &[]);
+        assert_eq!(one.points, [([0.5, 0.5], 0), ([-0.5, 0.5], 0)]);
+        let two = Plane::of_samples(&samples, &[0, 7]).in_front_of(&[0.0, -0.6]);
+        assert_eq!(two.background, [[0.0, f64::from(-0.6f32)]]);
+        let picture = two.draw(240).unwrap();
+        let at = |x: usize, y: usize| {
+            let start = 3 * ((y + TITLE_PX) * 240 + x);
+            [0, 1, 2].map(|c| picture.pixels[start + c])
+        };
+        // 100 px a unit, around (120, 120).
+        assert_ne!(at(170, 70), [PAPER; 3]);
+        assert_ne!(at(70, 70), at(170, 70), "eight classes have eight colours");
+        assert_ne!(at(120, 180), [PAPER; 3], "the background");
+        assert_eq!(at(120, 120), [PAPER; 3]);
+    }
 
     #[test]
     fn points_and_arrows_are_where_they_belong() {
@@ -99,6 +140,20 @@ mod tests {
         assert_eq!(at(60, 150), ARROW, "the middle of the arrow");
         assert_eq!(at(60, 50), [PAPER; 3]);
         assert!(Plane::default().draw(0).is_err());
+    }
+
+    #[test]
+    fn a_film_of_points_and_arrows_has_a_palette() {
+        let turn = |i: usize| (0.1 * i as f64).sin_cos();
+        let plane = Plane {
+            reach: 1.2,
+            points: (0..600).map(|i| ([turn(i).0, turn(3 * i).1], 0)).collect(),
+            arrows: (0..400).map(|i| ([turn(i).0, turn(7 * i).1], turn(i).into())).collect(),
+            ..Plane::default()
+        };
+        let picture = plane.draw(300).unwrap();
+        let colours: std::collections::BTreeSet<_> = picture.pixels.chunks_exact(3).collect();
+        assert!((20..=128).contains(&colours.len()), "{}", colours.len());
     }
 
     #[test]

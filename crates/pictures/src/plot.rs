@@ -12,9 +12,9 @@ use crate::{
     text::{BODY, TITLE},
 };
 
-/// The colours of Okabe and Ito (2008), which readers with any kind of colour vision tell apart; their yellow is left out since
-/// it is lost on white. An eighth series begins again with the first colour.
-pub(crate) const COLOURS: [[u8; 3]; 7] = [
+/// The colours of Okabe and Ito (2008), which readers with any kind of colour vision tell apart; brown stands
+/// for their yellow, which is lost on white. A ninth series begins again with the first colour.
+pub(crate) const COLOURS: [[u8; 3]; 8] = [
     [0, 114, 178],
     [213, 94, 0],
     [0, 158, 115],
@@ -22,6 +22,7 @@ pub(crate) const COLOURS: [[u8; 3]; 7] = [
     [230, 159, 0],
     [86, 180, 233],
     [0, 0, 0],
+    [150, 110, 60],
 ];
 const INK: [u8; 3] = [38; 3];
 const SOFT: [u8; 3] = [96; 3];

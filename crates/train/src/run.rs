@@ -11,9 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use sumi_data::Pictures;
 use sumi_formats::atomic;
-use sumi_model::{Batch, Classes, Generator, ModelError, Plan, Request};
-use sumi_pictures::{GridOptions, Picture, sheet_layout};
+use sumi_model::{Batch, Classes, Generator, ModelError, POINT, Plan, Request};
+use sumi_pictures::{GridOptions, Picture, PictureError, Plane, sheet_layout};
 use sumi_sampler::Moment;
+
+/// The side of a sheet of points, and how many points of the data stand behind them.
+const POINTS_PX: usize = 480;
+const POINTS_BEHIND: usize = 4000;
 
 /// Where a run leaves its files, and how it goes on.
 pub struct RunOptions<'a> {
@@ -180,8 +184,7 @@ fn draw_samples<T: Task>(
         noise: None,
     };
     let mut generator = Generator::new(&model, &plan, request)?;
-    let [c, h, w] = generator.dims();
-    let (mut pictures, mut classes) = (Vec::with_capacity(sample.count), Vec::new());
+    let (mut samples, mut classes) = (Vec::new(), Vec::new());
     let mut watch = |_: Moment<'_, Batch>| match (options.stop)() {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
@@ -192,20 +195,41 @@ fn draw_samples<T: Task>(
             other => other?,
         };
         let Some(batch) = batch else { break };
-        classes.extend(&batch.classes);
-        for values in batch.samples.chunks(c * h * w) {
-            pictures.push(Picture::from_unit_range(values, c, h, w)?);
-        }
+        classes.extend(batch.classes);
+        samples.extend(batch.samples);
     }
-    let (order, columns) = sheet_layout(&classes, pictures.len());
-    let pictures: Vec<Picture> = order.into_iter().map(|i| pictures[i].clone()).collect();
-    let scale = (64 / h.max(1)).clamp(1, 4);
-    let sheet = GridOptions { columns, scale, ..GridOptions::default() }.draw(&pictures)?;
+    let sheet = match generator.dims() {
+        POINT => points(&samples, &classes, trainer),
+        dims => sheet(&samples, &classes, dims),
+    }?;
     let png = sheet.png_bytes();
     let path = options.out.join(format!("samples/step-{:07}.png", trainer.step));
     atomic::write_bytes(&path, &png)?;
     log.image(trainer.step, "samples", &png)?;
     Ok(Some(path))
+}
+
+/// Samples as pictures, a row a class.
+fn sheet(samples: &[f32], classes: &[u32], [c, h, w]: [usize; 3]) -> Result<Picture, PictureError> {
+    let each = c * h * w;
+    let (order, columns) = sheet_layout(classes, samples.len() / each);
+    let picture = |i: usize| Picture::from_unit_range(&samples[i * each..(i + 1) * each], c, h, w);
+    let pictures = order.into_iter().map(picture).collect::<Result<Vec<_>, _>>()?;
+    let scale = (64 / h.max(1)).clamp(1, 4);
+    GridOptions { columns, scale, ..GridOptions::default() }.draw(&pictures)
+}
+
+/// Samples as points of the plane, in front of some of the data.
+fn points<T: Task>(
+    samples: &[f32],
+    classes: &[u32],
+    trainer: &Trainer<T>,
+) -> Result<Picture, PictureError> {
+    let shown = trainer.pictures.len().min(POINTS_BEHIND);
+    let data: Vec<f32> = (0..shown).flat_map(|i| trainer.pictures.scaled(i)).collect();
+    let title = format!("step {}: {} points, data grey", trainer.step, samples.len() / 2);
+    let plane = Plane::of_samples(samples, classes).in_front_of(&data);
+    Plane { title, ..plane }.draw(POINTS_PX)
 }
 
 /// Keeps the time and the losses since the last record.

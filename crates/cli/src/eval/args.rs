@@ -34,8 +34,8 @@ pub struct BpdArgs {
     /// A model folder, a checkpoint or a run folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// A folder of pictures, an .npz (arr_0 uint8 [N,H,W,C], arr_1 classes), or `digits`, the
-    /// held-out ones
+    /// A folder of pictures, an .npz (arr_0 uint8 [N,H,W,C], arr_1 classes), `digits`, the held-out
+    /// ones, or 1,000 points of `two-moons`, `eight-gaussians` or `swiss-roll`
     #[arg(value_name = "DATA")]
     pub data: PathBuf,
     /// How

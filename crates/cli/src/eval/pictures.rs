@@ -6,8 +6,8 @@ use sumi_data::{DataConfig, Fit, Pictures, Source};
 use sumi_formats::npz;
 use sumi_model::Model;
 
-/// What the name of the embedded digits is on the command line.
-const DIGITS: &str = "digits";
+/// How many points are enough to measure a shape of the plane.
+const POINTS: usize = 1000;
 
 /// The pictures that `data` names, of the model's size and with classes that it knows.
 ///
@@ -17,28 +17,32 @@ const DIGITS: &str = "digits";
 pub fn load(data: &Path, model: &Model) -> Result<Pictures, CliError> {
     let [channels, height_px, width_px] = model.picture_dims()?;
     let failed = |what: String| Err(CliError::Failed(format!("{}: {what}", data.display())));
-    let pictures = match data {
-        path if path.is_dir() => {
+    let whole =
+        |source| sumi_data::load(&DataConfig { source, flip: false, held_out_fraction: 0.0 });
+    let named = data.to_str().and_then(|name| Source::built_in(name, POINTS));
+    let pictures = match (data, named) {
+        (path, _) if path.is_dir() => {
             if height_px != width_px {
                 return failed(format!(
                     "expected an .npz, because the model's pictures are {width_px} x {height_px} px \
                      and a folder's are made square, found a folder"
                 ));
             }
-            let source = Source::Folder {
+            whole(Source::Folder {
                 path: path.into(),
                 image_size_px: height_px,
                 channels,
                 fit: Fit::CentreCrop,
-            };
-            sumi_data::load(&DataConfig { source, flip: false, held_out_fraction: 0.0 })?
+            })?
         }
-        path if path.as_os_str() == DIGITS => held_out_digits(model)?,
-        path if path.extension().is_some_and(|ending| ending == "npz") => read_npz(path)?,
-        path => {
+        (_, Some(Source::Digits)) => held_out_digits(model)?,
+        (_, Some(source)) => whole(source)?,
+        (path, None) if path.extension().is_some_and(|ending| ending == "npz") => read_npz(path)?,
+        (path, None) => {
             let found = if path.exists() { "a file of another kind" } else { "nothing" };
             return failed(format!(
-                "expected a folder of pictures, an .npz or \"{DIGITS}\", found {found}"
+                "expected a folder of pictures, an .npz or one of {}, found {found}",
+                Source::BUILT_IN.join(", ")
             ));
         }
     };

@@ -43,6 +43,14 @@ impl Mask {
         }
     }
 
+    /// Rounds what is covered to so many shades: too few to see, and few enough for the palette of a GIF.
+    pub(crate) fn in_shades(mut self, shades: f32) -> Self {
+        self.coverage
+            .iter_mut()
+            .for_each(|covered| *covered = (*covered * shades).round() / shades);
+        self
+    }
+
     /// Mixes `colour` into `picture` wherever the mask is covered.
     pub(crate) fn paint(&self, picture: &mut Picture, colour: [u8; 3], strength: f32) {
         for (at, &covered) in self.coverage.iter().enumerate() {
