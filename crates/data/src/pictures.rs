@@ -99,6 +99,21 @@ impl Pictures {
         self.picture(index).iter().map(move |&value| 2.0 * f32::from(value) / white - 1.0)
     }
 
+    /// Pictures from -1 (black) to 1 (white) as networks see them, `[N, C, H, W]`.
+    ///
+    /// # Panics
+    /// If an index is not below [`Pictures::len`].
+    pub fn planes(&self, indices: std::ops::Range<usize>) -> Vec<f32> {
+        let mut values = Vec::with_capacity(indices.len() * self.picture_len());
+        for index in indices {
+            let scaled: Vec<f32> = self.scaled(index).collect();
+            for channel in 0..self.channels {
+                values.extend(scaled.iter().skip(channel).step_by(self.channels));
+            }
+        }
+        values
+    }
+
     /// A number that another set of pictures, or the same in another order, does not share: FNV-1a
     /// over sizes, labels and pixels.
     pub fn fingerprint(&self) -> u64 {
@@ -136,5 +151,25 @@ impl Pictures {
             return Err(DataError::value("pixels", format!("at most {}", self.max_value), value));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_become_planes() {
+        let pictures = Pictures {
+            height_px: 1,
+            width_px: 2,
+            channels: 3,
+            pixels: vec![0, 1, 2, 2, 1, 0, 2, 2, 2, 0, 0, 0],
+            labels: vec![0, 0],
+            class_names: vec!["all".into()],
+            max_value: 2,
+        };
+        assert_eq!(pictures.planes(0..1), [-1.0, 1.0, 0.0, 0.0, 1.0, -1.0]);
+        assert_eq!(pictures.planes(1..2), [1.0, -1.0, 1.0, -1.0, 1.0, -1.0]);
     }
 }

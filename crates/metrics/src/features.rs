@@ -40,6 +40,16 @@ impl Features {
         Self::new(rows, columns, data.iter().map(|&x| f64::from(x)).collect())
     }
 
+    /// Pictures of `columns` values each, divided by their `white`: from 0 to 1.
+    ///
+    /// # Errors
+    /// No columns, a `white` of 0, or a number of pixels that does not make whole pictures.
+    pub fn from_pixels(columns: usize, pixels: &[u8], white: u8) -> Result<Self, MetricError> {
+        let rows = pixels.len().checked_div(columns).unwrap_or(0);
+        let white = f64::from(white);
+        Self::new(rows, columns, pixels.iter().map(|&value| f64::from(value) / white).collect())
+    }
+
     /// The number of samples, N.
     pub fn rows(&self) -> usize {
         self.rows
@@ -147,6 +157,15 @@ mod tests {
         let features = Features::new(2, 1, vec![0.0, 1.0]).unwrap();
         let error = Labelled::new(&features, &[1]).unwrap_err();
         assert_eq!(error.to_string(), "2 samples need as many labels, found 1");
+    }
+
+    #[test]
+    fn pixels_are_scaled_by_their_white() {
+        let features = Features::from_pixels(2, &[0, 16, 4, 8], 16).unwrap();
+        assert_eq!((features.rows(), features.data()), (2, &[0.0, 1.0, 0.25, 0.5][..]));
+        for (columns, white) in [(3, 16), (0, 16), (2, 0)] {
+            assert!(Features::from_pixels(columns, &[0, 16, 4, 8], white).is_err());
+        }
     }
 
     #[test]

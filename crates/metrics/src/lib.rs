@@ -16,12 +16,14 @@
 mod error;
 mod features;
 mod frechet;
+mod mean;
 mod neighbours;
 mod spread;
 
 pub use error::MetricError;
 pub use features::{Features, Labelled};
 pub use frechet::{GaussianStatistics, frechet_distance};
+pub use mean::Mean;
 pub use neighbours::{
     Accuracy, ClassAccuracy, Neighbour, nearest_neighbour_accuracy, nearest_neighbours,
 };

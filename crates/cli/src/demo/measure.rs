@@ -41,16 +41,10 @@ impl Measures {
     /// # Errors
     /// Too few samples of a class.
     pub fn new(drawn: &Drawn, training: &Pictures, held_out: &Pictures) -> Result<Self, CliError> {
-        let pixels = |values: &mut dyn Iterator<Item = f64>, rows: usize| {
-            let values: Vec<f64> = values.collect();
-            Features::new(rows, training.picture_len(), values)
-        };
-        let bytes = drawn.pictures.iter().flat_map(|p| &p.pixels);
-        let samples = pixels(&mut bytes.map(|&b| f64::from(b) / 255.0), drawn.count)?;
-        let scaled = |p: &Pictures| {
-            let white = f64::from(p.max_value);
-            pixels(&mut p.pixels.iter().map(|&v| f64::from(v) / white), p.len())
-        };
+        let columns = training.picture_len();
+        let bytes: Vec<u8> = drawn.pictures.iter().flat_map(|p| &p.pixels).copied().collect();
+        let samples = Features::from_pixels(columns, &bytes, u8::MAX)?;
+        let scaled = |p: &Pictures| Features::from_pixels(columns, &p.pixels, p.max_value);
         let (train_features, held_out_features) = (scaled(training)?, scaled(held_out)?);
         let labels = |labels: &[u32]| labels.iter().map(|&l| l as usize).collect::<Vec<_>>();
         let sample_labels = labels(&drawn.classes);

@@ -1,7 +1,7 @@
 //! `sumi eval bpd`.
 
 use super::args::{BpdArgs, Method};
-use super::pictures::{load, model_range};
+use super::pictures::load;
 use crate::error::CliError;
 use crate::output::data;
 use crate::sample::Outputs;
@@ -10,6 +10,7 @@ use crate::{device, progress};
 use serde_json::json;
 use std::ops::ControlFlow;
 use sumi_data::Pictures;
+use sumi_metrics::Mean;
 use sumi_model::{DensityBits, Known, Likelihood, Model, ModelError};
 use sumi_pictures::plot::{Plot, Series, panels};
 use sumi_process::ReverseVariance;
@@ -101,7 +102,7 @@ fn measure(args: &BpdArgs, model: &Model, pictures: &Pictures) -> Result<Measure
     let mut measured = Measured::default();
     for (batch, first) in (0..pictures.len()).step_by(args.batch).enumerate() {
         let range = first..(first + args.batch).min(pictures.len());
-        let values = model_range(pictures, range.clone());
+        let values = pictures.planes(range.clone());
         let known = Known {
             values: &values,
             classes: &pictures.labels[range],
@@ -258,21 +259,5 @@ impl Measured {
             ),
         ];
         Ok(panels(&plots, 2, 560, 400)?)
-    }
-}
-
-/// A mean over pictures and its standard error.
-struct Mean {
-    mean: f64,
-    error: f64,
-}
-
-impl Mean {
-    fn of(values: &[f64]) -> Self {
-        let n = values.len().max(1) as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let square = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
-        // One picture says nothing about how much pictures differ: 0 / 0.
-        Self { mean, error: (square / (n - 1.0) / n).sqrt() }
     }
 }

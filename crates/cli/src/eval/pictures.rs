@@ -115,36 +115,3 @@ fn read_npz(path: &Path) -> Result<Pictures, CliError> {
     pictures.check().map_err(|error| failed(error.to_string()))?;
     Ok(pictures)
 }
-
-/// Picture after picture in the model's range, `[N, C, H, W]`.
-pub fn model_range(pictures: &Pictures, indices: std::ops::Range<usize>) -> Vec<f32> {
-    let channels = pictures.channels;
-    let mut values = Vec::with_capacity(indices.len() * pictures.picture_len());
-    for index in indices {
-        let scaled: Vec<f32> = pictures.scaled(index).collect();
-        for channel in 0..channels {
-            values.extend(scaled.iter().skip(channel).step_by(channels));
-        }
-    }
-    values
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn channels_become_planes() {
-        let pictures = Pictures {
-            height_px: 1,
-            width_px: 2,
-            channels: 3,
-            pixels: vec![0, 1, 2, 2, 1, 0, 2, 2, 2, 0, 0, 0],
-            labels: vec![0, 0],
-            class_names: vec!["all".into()],
-            max_value: 2,
-        };
-        assert_eq!(model_range(&pictures, 0..1), [-1.0, 1.0, 0.0, 0.0, 1.0, -1.0]);
-        assert_eq!(model_range(&pictures, 1..2), [1.0, -1.0, 1.0, -1.0, 1.0, -1.0]);
-    }
-}
