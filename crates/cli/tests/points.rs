@@ -54,7 +54,7 @@ fn samples_and_films_leave_their_files() {
     assert_eq!(written, "a.png\na.gif\na.npz\na.safetensors\n");
     let bytes = |name: &str| std::fs::read(path.join(name)).unwrap();
     assert_eq!(bytes("a.png"), bytes("samples.png"), "on the batch nothing depends");
-    let npz = sumi_formats::npz::read(&path.join("a.npz")).unwrap();
+    let npz = sumi_formats::npz::read(path.join("a.npz")).unwrap();
     assert_eq!(npz.get("arr_0").unwrap().shape, [12, 1, 1, 2]);
     assert_eq!(npz.get("arr_1").unwrap().to_i64().unwrap()[..3], [0, 1, 0]);
 

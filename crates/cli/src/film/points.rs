@@ -11,6 +11,9 @@ use sumi_pictures::{GridOptions, Picture, Plane};
 use sumi_process::NoiseLevel;
 use sumi_sampler::Denoiser;
 
+/// From where, and by how much.
+type Arrow = ([f64; 2], [f64; 2]);
+
 /// How many points.
 const PARTICLES: usize = 600;
 /// Moments of the sheet, and of the film.
@@ -91,7 +94,7 @@ impl Particles<'_> {
     }
 
     /// The score `grad log p(x_t) = -eps / sigma` at places all over the view, as [`arrows`].
-    fn field(&self, level: NoiseLevel, reach: f64) -> Result<Vec<([f64; 2], [f64; 2])>, CliError> {
+    fn field(&self, level: NoiseLevel, reach: f64) -> Result<Vec<Arrow>, CliError> {
         let places = places(reach);
         let values: Vec<f32> = places.iter().flatten().map(|&x| x as f32).collect();
         let data = TensorData::new(values, [places.len(), 2, 1, 1]);
