@@ -58,6 +58,11 @@ fn samplers_agree_where_the_network_predicts_v() {
 }
 
 #[test]
+fn samplers_agree_where_no_signal_is_left() {
+    agrees("samplers-zero-snr");
+}
+
+#[test]
 fn samplers_agree_on_a_flow() {
     agrees("samplers-flow");
 }
