@@ -2,6 +2,7 @@
 
 mod kinds;
 mod request;
+mod timesteps;
 
 pub use kinds::GridKind;
 pub use request::{Convention, End, GridRequest};
@@ -130,7 +131,7 @@ impl Grid {
         steps: usize,
         offset: usize,
     ) -> Result<Vec<usize>, GridError> {
-        request::whole_timesteps(spacing, timesteps, steps, offset)
+        timesteps::whole_timesteps(spacing, timesteps, steps, offset)
     }
 
     /// From each timestep to the next, and from the last to no noise: DDPM's walk.
