@@ -79,9 +79,7 @@ impl Classifier {
         scheduler: SchedulerConfig,
         card: Option<Card>,
     ) -> Result<Self, ModelError> {
-        let parameterisation = scheduler.parameterisation().map_err(|message| {
-            ModelError::Config { path: "scheduler/scheduler_config.json".into(), message }
-        })?;
+        let parameterisation = scheduler.parameterisation().map_err(ModelError::scheduler)?;
         let network = network.no_grad();
         Ok(Self { network, config, scheduler, card, parameterisation })
     }

@@ -63,6 +63,11 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// A `scheduler_config.json` that asks for what cannot be: field, expected and found.
+    pub(crate) fn scheduler(message: String) -> Self {
+        Self::Config { path: "scheduler/scheduler_config.json".into(), message }
+    }
+
     /// A request that the model cannot serve.
     pub fn request(
         field: &'static str,

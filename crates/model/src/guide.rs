@@ -163,12 +163,8 @@ pub(crate) fn check(
                 let expected = format!("a weaker model of the same pictures, {}", text(expected));
                 return Err(ModelError::request("autoguidance", expected, text(found)));
             }
-            let said = |model: &Model| {
-                model.scheduler.parameterisation().map_err(|message| ModelError::Config {
-                    path: "scheduler_config.json".into(),
-                    message,
-                })
-            };
+            let said =
+                |model: &Model| model.scheduler.parameterisation().map_err(ModelError::scheduler);
             let (own, other) = (said(model)?, said(weak)?);
             if own.process.path() != other.process.path() {
                 let expected = "a weaker model whose process lies on the same path";

@@ -44,9 +44,7 @@ impl<'a> Likelihood<'a> {
     /// # Errors
     /// A configuration that cannot be served.
     pub fn new(model: &'a Model) -> Result<Self, ModelError> {
-        let invalid =
-            |message| ModelError::Config { path: "scheduler_config.json".into(), message };
-        let parameterisation = model.scheduler.parameterisation().map_err(invalid)?;
+        let parameterisation = model.scheduler.parameterisation().map_err(ModelError::scheduler)?;
         Ok(Self { model, parameterisation, dims: model.picture_dims()? })
     }
 
@@ -130,9 +128,7 @@ impl<'a> Likelihood<'a> {
     }
 
     fn variance(&self) -> Result<ReverseVariance, ModelError> {
-        let invalid =
-            |message| ModelError::Config { path: "scheduler_config.json".into(), message };
-        self.model.scheduler.reverse_variance().map_err(invalid)
+        self.model.scheduler.reverse_variance().map_err(ModelError::scheduler)
     }
 
     fn denoiser<'b>(&'b self, known: Known<'b>) -> UNetDenoiser<'b> {

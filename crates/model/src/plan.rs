@@ -51,7 +51,7 @@ impl Plan {
             Some(kind) => kind,
             None => own_sampler(config)?,
         };
-        let parameterisation = config.parameterisation().map_err(invalid)?;
+        let parameterisation = config.parameterisation().map_err(ModelError::scheduler)?;
         let path = parameterisation.process.path();
         if !kind.serves.contains(&path) {
             let others = CATALOG.iter().filter(|entry| entry.serves.contains(&path));
@@ -68,10 +68,6 @@ impl Plan {
         let grid = grid(config, &choice, sampler, &parameterisation.process)?;
         Ok(Self { parameterisation, limit: config.limit(&kind), grid, sampler })
     }
-}
-
-fn invalid(message: String) -> ModelError {
-    ModelError::Config { path: "scheduler_config.json".into(), message }
 }
 
 /// The sampler that a folder's class stands for.
@@ -187,7 +183,7 @@ fn grid(
         rho: choice.rho,
         offset: config.steps_offset,
         end: settings::end(sampler, config),
-        shift: config.number("shift", 1.0).map_err(invalid)?,
+        shift: config.number("shift", 1.0).map_err(ModelError::scheduler)?,
         ..usual
     };
     // Where no signal is left at the end, these divide by what diffusers puts in its place.
@@ -203,7 +199,7 @@ fn grid(
         GridError::Steps { steps, most, of } => {
             ModelError::request("steps", format!("1 to {most}, {of}"), steps)
         }
-        GridError::Offset { .. } => invalid(error.to_string()),
+        GridError::Offset { .. } => ModelError::scheduler(error.to_string()),
         GridError::Kind { kind, why } => {
             ModelError::request("grid-kind", format!("one that this model can take ({why})"), kind)
         }

@@ -89,14 +89,12 @@ pub(crate) fn of(
     config: &SchedulerConfig,
     parameterisation: &Parameterisation,
 ) -> Result<Sampler, ModelError> {
-    let invalid =
-        |message: String| ModelError::Config { path: "scheduler_config.json".into(), message };
     // A sampler that the user names by its order keeps it; the usual one takes the folder's.
     let order = |usual: u32| config.whole("solver_order").map_or(usual, |order| order as u32);
     let lower_order_final = config.switch("lower_order_final").unwrap_or(true);
     Ok(match kind.sampler {
         Sampler::Ddpm { .. } => {
-            Sampler::Ddpm { variance: config.reverse_variance().map_err(invalid)? }
+            Sampler::Ddpm { variance: config.reverse_variance().map_err(ModelError::scheduler)? }
         }
         Sampler::Pndm { .. } => Sampler::Pndm {
             // Only a folder of PNDM's own speaks of it by leaving it out.
