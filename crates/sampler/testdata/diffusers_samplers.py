@@ -153,11 +153,13 @@ for spacing in ("leading", "trailing"):
         config = {"clip_sample": False, "timestep_spacing": spacing}
         add("ddim_inversion", "DDIMInverseScheduler", n, config)
 
-# Linear multistep. Its class sums v itself, so that only eps is alike.
+# Linear multistep.
 for prk in (False, True):
+    settings = {"runge_kutta_start": prk}
     for n in (5, 7, 10, 25, 33, 1000):
-        settings = {"runge_kutta_start": prk}
         add("pndm", "PNDMScheduler", n, {"skip_prk_steps": not prk}, settings=settings)
+    for n in (7, 10):
+        add("pndm", "PNDMScheduler", n, {"skip_prk_steps": not prk}, prediction=V, settings=settings)
     config = {"skip_prk_steps": not prk, "timestep_spacing": "trailing"}
     add("pndm", "PNDMScheduler", 10, config, settings={"runge_kutta_start": prk})
 add("pndm", "PNDMScheduler", 1, {"skip_prk_steps": True})
@@ -178,6 +180,10 @@ for sampler, name in (
     ("euler", "EulerDiscreteScheduler"),
     ("euler_a", "EulerAncestralDiscreteScheduler"),
     ("heun", "HeunDiscreteScheduler"),
+    ("dpm2", "KDPM2DiscreteScheduler"),
+    ("dpm2_a", "KDPM2AncestralDiscreteScheduler"),
+    ("lms", "LMSDiscreteScheduler"),
+    ("dpmpp_sde", "DPMSolverSDEScheduler"),
 ):
     add(sampler, name, 1000, {"timestep_spacing": "linspace"})
 add("euler", "EulerDiscreteScheduler", 30, {"timestep_spacing": "leading", "steps_offset": 1}, table=SCALED)
@@ -188,6 +194,7 @@ for order in (1, 2, 3):
     config = {"algorithm_type": "dpmsolver", "solver_order": order, "final_sigmas_type": "sigma_min"}
     kinds = ALL_KINDS if order == 2 else ()
     spread(f"dpm_solver_{order}", "DPMSolverMultistepScheduler", kinds=kinds, spacings=SPACINGS, config=config)
+    add(f"dpm_solver_{order}", "DPMSolverMultistepScheduler", 999, config)
 spread("dpmpp_2m", "DPMSolverMultistepScheduler", kinds=ALL_KINDS, spacings=SPACINGS)
 for settings in (
     {"order": 1},
@@ -230,6 +237,11 @@ for settings in (
     for n in (7, 10, 25):
         add("unipc", "UniPCMultistepScheduler", n, config, settings=settings)
 spread("deis", "DEISMultistepScheduler", kinds=ALL_KINDS, spacings=SPACINGS)
+# One more than these timesteps would be more than there are.
+add("dpmpp_2m", "DPMSolverMultistepScheduler", 999)
+add("dpmpp_2m_sde", "DPMSolverMultistepScheduler", 999, sde)
+add("unipc", "UniPCMultistepScheduler", 999)
+add("deis", "DEISMultistepScheduler", 999)
 for order in (1, 3):
     for n in (7, 10, 25):
         add("deis", "DEISMultistepScheduler", n, {"solver_order": order}, settings={"order": order})

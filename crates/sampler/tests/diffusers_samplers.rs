@@ -63,7 +63,7 @@ impl Case {
             Sampler::Tcd { gamma } => Sampler::Tcd { gamma: self.gamma.unwrap_or(gamma) },
             Sampler::Pndm { .. } => Sampler::Pndm {
                 runge_kutta_start: self.runge_kutta_start == Some(true),
-                sums_v: self.prediction == "v",
+                sums_v: self.prediction == "v_prediction",
             },
             Sampler::DpmSolver(mut settings) => {
                 settings.order = self.order.unwrap_or(settings.order);
