@@ -34,6 +34,16 @@ at the first timestep's level: dpm_solver and deis, and ddim where its stride do
 
 fn row(entry: &Entry) -> String {
     let order = entry.order.map_or("-".into(), |order| order.to_string());
+    let switched = |other: Option<sumi_sampler::Sampler>| other.is_some_and(|o| o.adds_noise());
+    let noise = match entry.sampler {
+        quiet if !quiet.adds_noise() && switched(quiet.with_eta(1.0)) => "with `--eta`",
+        quiet if !quiet.adds_noise() && switched(quiet.with_churn(1.0)) => "with `--churn`",
+        quiet if !quiet.adds_noise() => "no",
+        noisy if noisy.with_eta(0.0).is_some_and(|other| !other.adds_noise()) => {
+            "yes, but for `--eta 0`"
+        }
+        _ => "yes",
+    };
     let steps = entry.usual_steps.map_or("all".into(), |steps| steps.to_string());
     let elsewhere = match (entry.scheduler, entry.elsewhere) {
         (Some(class), others) => {
@@ -42,7 +52,7 @@ fn row(entry: &Entry) -> String {
         (None, others) => others.join(", "),
     };
     format!(
-        "| `{}` | {order} | {} | {steps} | {} | {elsewhere} | {} |",
+        "| `{}` | {order} | {noise} | {} | {steps} | {} | {elsewhere} | {} |",
         entry.name, entry.calls_per_step, entry.advice, entry.paper
     )
 }
@@ -50,8 +60,8 @@ fn row(entry: &Entry) -> String {
 #[test]
 fn the_guide_is_the_catalog() {
     let mut text = HEAD.to_string();
-    text += "| name | order | calls | usual steps | when to take it | elsewhere | paper |\n";
-    text += "|---|---|---|---|---|---|---|\n";
+    text += "| name | order | adds noise | calls | usual steps | when to take it | elsewhere | paper |\n";
+    text += "|---|---|---|---|---|---|---|---|\n";
     for entry in CATALOG {
         writeln!(text, "{}", row(entry)).unwrap();
     }
