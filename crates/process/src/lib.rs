@@ -16,7 +16,7 @@ mod schedule;
 mod weighting;
 
 pub use level::NoiseLevel;
-pub use likelihood::{Gaussian, bits_per_dim, dequantised_bits_per_dim, prior_kl};
+pub use likelihood::{Gaussian, NORMAL_CDF, bits_per_dim, dequantised_bits_per_dim, prior_kl};
 pub use path::Path;
 pub use posterior::{Posterior, ReverseVariance};
 pub use prediction::{Linear, Parameterisation, Prediction, SIGMA_DATA};

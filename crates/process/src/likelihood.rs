@@ -1,7 +1,7 @@
 //! How likely data is: terms in nats for one element, and bits per dimension.
 
 use crate::NoiseLevel;
-use std::f64::consts::{FRAC_2_PI, LN_2};
+use std::f64::consts::LN_2;
 
 /// A normal distribution of one element.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,10 +57,13 @@ const OUTERMOST: f64 = 0.999;
 /// What an impossible bin counts as (Improved DDPM's code).
 const LEAST_PROBABILITY: f64 = 1e-12;
 
-/// `(1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2` (Page, Approximations to the Cumulative Normal
-/// Function, 1977).
+/// The factors `a` and `b` of `(1 + tanh(a x + b x^3)) / 2`, which is near the cumulative normal function
+/// (Page, Approximations to the Cumulative Normal Function, 1977): `sqrt(2/pi)` and 0.044715 times it.
+pub const NORMAL_CDF: (f64, f64) = (0.797_884_560_802_865_4, 0.797_884_560_802_865_4 * 0.044715);
+
 fn approximate_normal_cdf(x: f64) -> f64 {
-    0.5 * (1.0 + (FRAC_2_PI.sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+    let (a, b) = NORMAL_CDF;
+    0.5 * (1.0 + (a * x + b * x.powi(3)).tanh())
 }
 
 /// `L_T = KL(q(x_T | x_0) || N(0, 1))` of one element, in nats (DDPM, Eq. 5).

@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::f64::consts::LN_2;
-use sumi_process::{Parameterisation, Process, ReverseVariance, Schedule};
+use sumi_process::{NORMAL_CDF, Parameterisation, Process, ReverseVariance, Schedule};
 
 /// Estimates the variational bound from one timestep of each sample.
 #[derive(Clone, Debug)]
@@ -127,7 +127,8 @@ impl Bound {
         log_variance: Tensor<4>,
     ) -> Tensor<4> {
         let inverse_std = (log_variance * -0.5).exp();
-        let phi = |z: Tensor<4>| ((z * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0) * 0.5;
+        let (a, b) = NORMAL_CDF;
+        let phi = |z: Tensor<4>| ((z.clone() * a + z.clone().square() * z * b).tanh() + 1.0) * 0.5;
         let above = phi((error.clone() + self.half_bin) * inverse_std.clone());
         let below = phi((error - self.half_bin) * inverse_std);
         let white = x0.clone().greater_elem(0.999).float();

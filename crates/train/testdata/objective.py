@@ -30,6 +30,11 @@ eps = torch.randn(SHAPE, dtype=torch.float64)
 t = torch.tensor(TIMESTEPS)
 
 
+def normal_cdf(z):
+    """Improved DDPM's approximation."""
+    return 0.5 * (1 + torch.tanh((2 / math.pi) ** 0.5 * (z + 0.044715 * z**3)))
+
+
 def at(table):
     return table[t].reshape(-1, 1, 1, 1)
 
@@ -48,8 +53,8 @@ def bound(x0_hat, log_variance):
     p = Normal(posterior_mean(x0_hat), (0.5 * log_variance).exp())
     q_std = torch.where(at(tilde) > 0, at(tilde), tilde[1]).sqrt()
     kl = kl_divergence(Normal(posterior_mean(x0), q_std), p)
-    above = torch.where(levels == WHITE, 1.0, p.cdf(x0 + 1 / WHITE))
-    below = torch.where(levels == 0, 0.0, p.cdf(x0 - 1 / WHITE))
+    above = torch.where(levels == WHITE, 1.0, normal_cdf((x0 + 1 / WHITE - p.mean) / p.stddev))
+    below = torch.where(levels == 0, 0.0, normal_cdf((x0 - 1 / WHITE - p.mean) / p.stddev))
     nats = torch.where((t == 0).reshape(-1, 1, 1, 1), -(above - below).log(), kl)
     return T * nats.flatten(1).mean(1) / math.log(2)
 
