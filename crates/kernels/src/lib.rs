@@ -43,6 +43,18 @@ pub enum Activation {
     Silu,
 }
 
+/// Which Gaussian error linear unit, `x P(X <= x)` for a standard normal X (Hendrycks and Gimpel, Gaussian
+/// Error Linear Units, section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gelu {
+    /// As it is defined, by the error function.
+    Exact,
+    /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`.
+    Tanh,
+    /// `x sigmoid(1.702 x)`, as OpenAI's CLIP has it.
+    Quick,
+}
+
 /// Zero padding of a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Padding {
@@ -198,6 +210,39 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
         k.into_dispatch(),
         v.into_dispatch(),
     ))
+}
+
+/// Layer normalisation, `y = (x - mean) / sqrt(var + eps) * gamma + beta` with mean and (biased) variance
+/// over each row (Ba, Kiros and Hinton, Layer Normalization, Eq. 4).
+///
+/// # Shapes
+/// `x` `[R, C]`, `gamma` and `beta` `[C]`, result `[R, C]`.
+pub fn layer_norm(x: Tensor<2>, gamma: Tensor<1>, beta: Tensor<1>, eps: f64) -> Tensor<2> {
+    stock::layer_norm(x, gamma, beta, eps)
+}
+
+/// A Gaussian error linear unit, element by element.
+pub fn gelu<const D: usize>(x: Tensor<D>, which: Gelu) -> Tensor<D> {
+    stock::gelu(x, which)
+}
+
+/// A gated Gaussian error linear unit: the first half of each row times the exact [`gelu`] of the second
+/// (Shazeer, GLU Variants Improve Transformer, Eq. 5).
+///
+/// # Shapes
+/// `[R, 2 C]` to `[R, C]`.
+pub fn geglu(x: Tensor<2>) -> Tensor<2> {
+    stock::geglu(x)
+}
+
+/// Attention whose scores are shifted, `softmax(scale q k^T + bias) v`, for short sequences: the scores
+/// are all held at once.
+///
+/// # Shapes
+/// `q` `[N, T, H, D]`, `k` `[N, S, H, D]`, `v` `[N, S, H, D]`, `bias` `[N, H, T, S]` with 1 for N or H that
+/// are all alike, result `[N, T, H, D]`.
+pub fn attention_biased([q, k, v]: [Tensor<4>; 3], bias: Tensor<4>, scale: f64) -> Tensor<4> {
+    stock::attention_biased([q, k, v], bias, scale)
 }
 
 /// One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), in PyTorch's form: the parameter

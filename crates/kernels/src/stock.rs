@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 
-use crate::{Activation, AdamWStep, Added, Padding, Stride};
+use crate::{Activation, AdamWStep, Added, Gelu, Padding, Stride};
 
 pub(crate) fn conv2d(
     x: Tensor<4>,
@@ -75,6 +75,31 @@ pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     let scale = (q.dims()[3] as f64).powf(-0.5);
     let [q, k, v] = [q, k, v].map(|x| x.swap_dims(1, 2));
     let scores = q.matmul(k.swap_dims(2, 3)) * scale;
+    burn::tensor::activation::softmax(scores, 3).matmul(v).swap_dims(1, 2)
+}
+
+pub(crate) fn layer_norm(x: Tensor<2>, gamma: Tensor<1>, beta: Tensor<1>, eps: f64) -> Tensor<2> {
+    let centred = x.clone() - x.mean_dim(1);
+    let variance = centred.clone().square().mean_dim(1);
+    centred / (variance + eps).sqrt() * gamma.unsqueeze() + beta.unsqueeze()
+}
+
+pub(crate) fn gelu<const D: usize>(x: Tensor<D>, which: Gelu) -> Tensor<D> {
+    match which {
+        Gelu::Exact => burn::tensor::activation::gelu(x),
+        Gelu::Tanh => burn::tensor::activation::gelu_approximate(x),
+        Gelu::Quick => burn::tensor::activation::sigmoid(x.clone() * 1.702) * x,
+    }
+}
+
+pub(crate) fn geglu(x: Tensor<2>) -> Tensor<2> {
+    let half = x.dims()[1] / 2;
+    x.clone().narrow(1, 0, half) * gelu(x.narrow(1, half, half), Gelu::Exact)
+}
+
+pub(crate) fn attention_biased(qkv: [Tensor<4>; 3], bias: Tensor<4>, scale: f64) -> Tensor<4> {
+    let [q, k, v] = qkv.map(|x| x.swap_dims(1, 2));
+    let scores = q.matmul(k.swap_dims(2, 3)) * scale + bias;
     burn::tensor::activation::softmax(scores, 3).matmul(v).swap_dims(1, 2)
 }
 

@@ -37,6 +37,12 @@ impl Linear {
         }
     }
 
+    /// PyTorch's default initialisation, without a bias.
+    pub fn without_bias(init: &mut Init, inputs: usize, outputs: usize) -> Self {
+        let weight = init.uniform([outputs, inputs], default_bound(inputs));
+        Self { weight, bias: None }
+    }
+
     /// # Shapes
     /// `[R, in]` to `[R, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
@@ -148,6 +154,30 @@ impl GroupNorm {
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (gamma, beta) = (self.weight.val(), self.bias.val());
         sumi_kernels::group_norm(x, gamma, beta, self.groups, self.eps, activation)
+    }
+}
+
+/// Layer normalisation.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `gamma`, `[C]`.
+    pub weight: Param<Tensor<1>>,
+    /// `beta`, `[C]`.
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// `gamma` 1, `beta` 0.
+    pub fn new(init: &mut Init, width: usize, eps: f64) -> Self {
+        Self { weight: init.constant([width], 1.0), bias: init.constant([width], 0.0), eps }
+    }
+
+    /// # Shapes
+    /// `[R, C]`, kept.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        sumi_kernels::layer_norm(x, self.weight.val(), self.bias.val(), self.eps)
     }
 }
 

@@ -16,7 +16,7 @@ mod time;
 
 pub use attention::{SelfAttention, SelfAttentionConfig};
 pub use init::Init;
-pub use layers::{Conv2d, Dropout, Embedding, GroupNorm, Linear};
+pub use layers::{Conv2d, Dropout, Embedding, GroupNorm, LayerNorm, Linear};
 pub use parameters::{
     LoadError, NamedParameter, assign, flat_gradients, parameter_shapes, parameters, with_values,
 };
@@ -24,5 +24,5 @@ pub use pass::Pass;
 pub use precision::{Precision, to_precision};
 pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
-pub use sumi_kernels::{Activation, Padding, Stride};
+pub use sumi_kernels::{Activation, Gelu, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
