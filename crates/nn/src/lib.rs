@@ -13,6 +13,7 @@ mod precision;
 mod resample;
 mod resnet;
 mod time;
+mod transformer;
 
 pub use attention::{SelfAttention, SelfAttentionConfig};
 pub use init::Init;
@@ -26,3 +27,7 @@ pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
 pub use sumi_kernels::{Activation, Gelu, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
+pub use transformer::{
+    CrossAttention, CrossAttentionConfig, FeedForward, Geglu, TransformerBlock,
+    TransformerBlockConfig,
+};
