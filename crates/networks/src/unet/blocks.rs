@@ -84,7 +84,7 @@ impl Level<'_> {
             ResnetBlockConfig {
                 inputs,
                 outputs,
-                time_dim: self.time_dim,
+                time_dim: Some(self.time_dim),
                 groups: self.config.norm_num_groups,
                 eps: self.config.norm_eps,
                 dropout: self.config.dropout,

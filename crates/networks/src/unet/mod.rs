@@ -6,6 +6,7 @@ mod config;
 mod stage;
 
 pub use blocks::{DownBlock, MidBlock, UpBlock};
+pub(crate) use config::expect;
 pub use config::{BlockType, SampleSize, UNetConfig, UNetConfigError};
 
 use burn::module::Module;

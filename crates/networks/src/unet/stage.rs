@@ -55,7 +55,7 @@ impl Stage<'_> {
                 x.reshape(dims)
             }
         };
-        let x = resnet.forward(x, time, pass);
+        let x = resnet.forward(x, Some(time), pass);
         match attention {
             Some(attention) => attention.forward(x),
             None => x,
