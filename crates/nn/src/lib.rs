@@ -4,6 +4,7 @@
 //! `mid_block.attentions.0.to_q.weight`. Weights are in PyTorch's layout. The arithmetic lives in
 //! `sumi-kernels`; layers do not know how it works.
 
+mod adapter;
 mod attention;
 mod init;
 mod layers;
@@ -13,7 +14,9 @@ mod precision;
 mod resample;
 mod resnet;
 mod time;
+mod walk;
 
+pub use adapter::{Adapter, AdapterError, AdapterValues, folded};
 pub use attention::{SelfAttention, SelfAttentionConfig};
 pub use init::Init;
 pub use layers::{Conv2d, Dropout, Embedding, GroupNorm, LayerNorm, Linear};
@@ -26,3 +29,6 @@ pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
 pub use sumi_kernels::{Activation, Gelu, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
+#[doc(hidden)]
+pub use walk::within;
+pub use walk::{Layer, LayerMut, Layers, Merged, attach, detach, layer_shapes, merge, unmerge};

@@ -40,6 +40,10 @@ pub struct UpBlock {
     pub upsamplers: Vec<Upsample>,
 }
 
+sumi_nn::layers!(DownBlock { attentions, resnets, downsamplers });
+sumi_nn::layers!(MidBlock { attentions, resnets });
+sumi_nn::layers!(UpBlock { attentions, resnets, upsamplers });
+
 impl DownBlock {
     /// Every one of them leaves its result to the level's way up.
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
