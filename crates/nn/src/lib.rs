@@ -4,6 +4,7 @@
 //! `mid_block.attentions.0.to_q.weight`. Weights are in PyTorch's layout. The arithmetic lives in
 //! `sumi-kernels`; layers do not know how it works.
 
+mod adapter;
 mod attention;
 mod init;
 mod layers;
@@ -14,7 +15,9 @@ mod resample;
 mod resnet;
 mod time;
 mod transformer;
+mod walk;
 
+pub use adapter::{Adapter, AdapterError, AdapterValues, folded};
 pub use attention::{SelfAttention, SelfAttentionConfig};
 pub use init::Init;
 pub use layers::{Conv2d, Dropout, Embedding, GroupNorm, LayerNorm, Linear};
@@ -31,3 +34,6 @@ pub use transformer::{
     CrossAttention, CrossAttentionConfig, FeedForward, Geglu, TransformerBlock,
     TransformerBlockConfig,
 };
+#[doc(hidden)]
+pub use walk::within;
+pub use walk::{Layer, LayerMut, Layers, Merged, attach, detach, layer_shapes, merge, unmerge};

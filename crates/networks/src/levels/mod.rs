@@ -40,6 +40,10 @@ pub struct UpBlock<A: Module> {
     pub upsamplers: Vec<Upsample>,
 }
 
+sumi_nn::layers!(<A> DownBlock<A> { attentions, resnets, downsamplers });
+sumi_nn::layers!(<A> MidBlock<A> { attentions, resnets });
+sumi_nn::layers!(<A> UpBlock<A> { attentions, resnets, upsamplers });
+
 impl<A: Module> DownBlock<A> {
     /// Every one of them leaves its result to the level's way up.
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage<'_, A>> {
