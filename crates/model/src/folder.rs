@@ -1,13 +1,12 @@
 //! A model on disk is a diffusers folder.
 
-use crate::{ModelError, SchedulerConfig, keys};
+use crate::{ModelError, SchedulerConfig, fill};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use sumi_formats::{NamedTensor, TensorMap, atomic, safetensors, torch};
+use sumi_formats::{NamedTensor, StateDict, TensorMap, atomic, present_name, safetensors};
 use sumi_networks::unet::{UNet, UNetConfig};
-use sumi_nn::{Init, NamedParameter, assign, parameters};
+use sumi_nn::{Init, NamedParameter, Precision, parameters};
 
 /// The version of diffusers whose file layout is written.
 pub(crate) const DIFFUSERS_VERSION: &str = "0.42.0";
@@ -17,9 +16,6 @@ const MAX_SIDE_PX: usize = 4096;
 pub const POINT: [usize; 3] = [2, 1, 1];
 pub(crate) const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const WEIGHTS_BIN: &str = "diffusion_pytorch_model.bin";
-
-/// Shape and values by name.
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// `sumi.json`: what diffusers has no place for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -292,26 +288,9 @@ fn open_unet(folder: &Path, config: &UNetConfig, device: &Device) -> Result<UNet
 /// The tensors of a safetensors or torch file, under their present names.
 ///
 /// # Errors
-/// A missing or broken file, a number that is not finite.
-pub(crate) fn read_tensors(path: &Path) -> Result<Tensors, ModelError> {
-    let map = match path.extension().is_some_and(|ending| ending == "safetensors") {
-        true => safetensors::read(path)?,
-        false => torch::read(path)?,
-    };
-    let path = path.to_path_buf();
-    let mut tensors = BTreeMap::new();
-    for tensor in map.tensors {
-        let values = tensor.to_f32()?;
-        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-            return Err(ModelError::Folder {
-                path,
-                expected: format!("finite numbers in tensor \"{}\"", tensor.name),
-                found: format!("{} at index {at}", values[at]),
-            });
-        }
-        tensors.insert(keys::present_name(&tensor.name), (tensor.shape, values));
-    }
-    Ok(tensors)
+/// A missing or broken file.
+pub(crate) fn open_tensors(path: &Path) -> Result<StateDict, ModelError> {
+    Ok(StateDict::open(path)?.renamed(|name| Some(present_name(name)))?)
 }
 
 /// The network of a configuration with the weights of a safetensors or torch file.
@@ -319,14 +298,13 @@ pub(crate) fn read_tensors(path: &Path) -> Result<Tensors, ModelError> {
 /// # Errors
 /// A missing or broken file, weights that do not fit, a network that cannot be built.
 pub fn read_unet(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNet, ModelError> {
-    let tensors = read_tensors(path)?;
-    let path = path.to_path_buf();
+    let tensors = open_tensors(path)?;
     let config_error = |error: sumi_networks::unet::UNetConfigError| ModelError::Config {
         path: path.with_file_name("config.json"),
         message: error.to_string(),
     };
     let unet = UNet::new(config, &mut Init::new(device, 0)).map_err(config_error)?;
-    assign(unet, tensors).map_err(|source| ModelError::Weights { path, source })
+    fill(unet, tensors, path, Precision::F32)
 }
 
 /// Writes parameters as a safetensors file, in an atomic way.

@@ -13,11 +13,11 @@ mod folder;
 mod generate;
 mod guide;
 mod interpolate;
-mod keys;
 mod likelihood;
 mod plan;
 mod scheduler;
 mod settings;
+mod weights;
 
 pub use batch::{Batch, TorchNoise};
 pub use classifier::{CLASSIFIER_CLASS, Classifier, classifier_config};
@@ -34,3 +34,4 @@ pub use interpolate::{Ends, Interpolation};
 pub use likelihood::{DensityBits, Known, Likelihood};
 pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};
+pub use weights::fill;

@@ -225,7 +225,8 @@ impl Embedding {
         let length = indices.len();
         let indices =
             Tensor::<1, Int>::from_data(TensorData::new(indices, [length]), &weight.device());
-        weight.select(0, indices)
+        // The rows of an embedding that is kept in 16 bits are widened as they are looked up.
+        weight.select(0, indices).cast(burn::tensor::DType::F32)
     }
 }
 

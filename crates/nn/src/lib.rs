@@ -22,7 +22,8 @@ pub use attention::{SelfAttention, SelfAttentionConfig};
 pub use init::Init;
 pub use layers::{Conv2d, Dropout, Embedding, GroupNorm, LayerNorm, Linear};
 pub use parameters::{
-    LoadError, NamedParameter, assign, flat_gradients, parameter_shapes, parameters, with_values,
+    LoadError, NamedParameter, Weights, assign, flat_gradients, load, parameter_shapes, parameters,
+    with_values,
 };
 pub use pass::Pass;
 pub use precision::{Precision, to_precision};
