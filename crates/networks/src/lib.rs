@@ -1,7 +1,9 @@
 //! The networks, one file or folder each. None knows processes, samplers or files.
 
+pub mod bert;
 pub mod classifier;
 pub mod clip;
+pub mod t5;
 mod tokens;
 pub mod unet;
 pub mod vae;

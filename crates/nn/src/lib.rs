@@ -12,6 +12,7 @@ mod pass;
 mod precision;
 mod resample;
 mod resnet;
+mod rms_norm;
 mod time;
 
 pub use attention::{SelfAttention, SelfAttentionConfig};
@@ -24,5 +25,6 @@ pub use pass::Pass;
 pub use precision::{Precision, to_precision};
 pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
+pub use rms_norm::RmsNorm;
 pub use sumi_kernels::{Activation, Gelu, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
