@@ -1,8 +1,10 @@
 //! The networks, one file or folder each. None knows processes, samplers or files.
 
+pub mod bert;
 pub mod classifier;
 pub mod clip;
 mod levels;
+pub mod t5;
 mod tokens;
 pub mod unet;
 pub mod unet_condition;

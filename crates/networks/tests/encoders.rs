@@ -5,7 +5,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sumi_networks::bert::{BertConfig, BertModel};
 use sumi_networks::clip::{ClipTextConfig, ClipTextModel};
+use sumi_networks::t5::{T5Config, T5Encoder};
 use sumi_networks::vae::{AutoencoderConfig, AutoencoderKl};
 use sumi_networks::{ConfigError, TokensError};
 use sumi_nn::{Init, assign, flat_gradients, parameter_shapes};
@@ -40,6 +42,10 @@ impl Case {
 
     fn ids(&self) -> Vec<Vec<u32>> {
         serde_json::from_value(self.0["ids"].clone()).unwrap()
+    }
+
+    fn mask(&self) -> Option<Vec<Vec<bool>>> {
+        serde_json::from_value(self.0["mask"].clone()).unwrap()
     }
 
     /// Uniform in `[-bound, bound)`, of the shape of the field.
@@ -89,7 +95,9 @@ fn assert_gradients<M: Module>(model: &M, loss: Tensor<1>) {
     let gradients = flat_gradients(model, loss.backward());
     for ((name, _), gradient) in parameter_shapes(model).iter().zip(gradients) {
         let sum = gradient.map(|g| g.abs().sum().into_scalar::<f32>());
-        let key_bias = name.ends_with("k_proj.bias") || name.ends_with("to_k.bias");
+        let key_bias = name.ends_with("k_proj.bias")
+            || name.ends_with("key.bias")
+            || name.ends_with("to_k.bias");
         assert!(sum.is_some_and(|sum| sum > 0.0 || key_bias), "{name}: {sum:?}");
     }
 }
@@ -169,6 +177,44 @@ fn gradients_reach_every_parameter_of_clip() {
     assert_gradients(&model, loss);
 }
 
+#[test]
+fn bert_agrees_with_transformers() {
+    for name in ["bert", "bert-masked"] {
+        let case = Case::load(name);
+        let model = case.fill(BertModel::new(&case.config(), &mut init()).unwrap());
+        let output = model.forward(&case.ids(), case.mask().as_deref()).unwrap();
+        case.assert("last_hidden_state", output.last_hidden_state);
+        case.assert("pooled", output.pooled);
+    }
+}
+
+#[test]
+fn t5_agrees_with_transformers() {
+    for name in ["t5", "t5-gated"] {
+        let case = Case::load(name);
+        let model = case.fill(T5Encoder::new(&case.config(), &mut init()).unwrap());
+        let output = model.forward(&case.ids(), case.mask().as_deref()).unwrap();
+        case.assert("last_hidden_state", output);
+    }
+}
+
+#[test]
+fn gradients_reach_every_parameter_of_bert_and_t5() {
+    let mut init = Init::new(&Device::flex().autodiff(), 0);
+    let case = Case::load("bert-masked");
+    let model = case.fill(BertModel::new(&case.config(), &mut init).unwrap());
+    let output = model.forward(&case.ids(), case.mask().as_deref()).unwrap();
+    let loss = output.last_hidden_state.square().sum() + output.pooled.sum();
+    assert_gradients(&model, loss);
+
+    for name in ["t5", "t5-gated"] {
+        let case = Case::load(name);
+        let model = case.fill(T5Encoder::new(&case.config(), &mut init).unwrap());
+        let output = model.forward(&case.ids(), case.mask().as_deref()).unwrap();
+        assert_gradients(&model, output.square().sum());
+    }
+}
+
 fn vae(case: &Case, device: &Device) -> AutoencoderKl {
     case.fill(AutoencoderKl::new(&case.config(), &mut Init::new(device, 0)).unwrap())
 }
@@ -226,6 +272,12 @@ fn published_encoders_have_their_parameters() {
     let big = ClipTextModel::with_projection(&published("openclip-bigg"), &mut init()).unwrap();
     assert_eq!(count(&big), 694_659_840);
 
+    let bert = BertModel::new(&published("taiyi-bert"), &mut init()).unwrap();
+    assert_eq!(count(&bert), 102_267_648);
+    let t5 = T5Encoder::new(&published("t5-v1_1-xxl"), &mut init()).unwrap();
+    assert_eq!(count(&t5), 4_762_310_656);
+    assert_eq!(count(&t5.encoder), 4_630_714_368);
+
     let vae = AutoencoderKl::new(&published("vae"), &mut init()).unwrap();
     assert_eq!(count(&vae.encoder), 34_163_592);
     assert_eq!(count(&vae.decoder), 49_490_179);
@@ -248,6 +300,28 @@ fn configs_that_no_network_has_are_refused_by_name() {
     let without = ClipTextConfig { projection_dim: None, ..ClipTextConfig::default() };
     let error = ClipTextModel::with_projection(&without, &mut init()).unwrap_err();
     assert_eq!(error.field, "projection_dim");
+
+    let bert = |change: fn(&mut BertConfig)| {
+        let mut config = BertConfig::default();
+        change(&mut config);
+        config.check().unwrap_err().field
+    };
+    let field = "position_embedding_type";
+    assert_eq!(bert(|c| c.position_embedding_type = "relative_key".into()), field);
+    assert_eq!(bert(|c| c.is_decoder = true), "is_decoder");
+    assert_eq!(bert(|c| c.type_vocab_size = 0), "type_vocab_size");
+
+    let t5 = |change: fn(&mut T5Config)| {
+        let mut config = T5Config::default();
+        change(&mut config);
+        config.check().unwrap_err().field
+    };
+    assert_eq!(t5(|c| c.feed_forward_proj = "gated-relu-gelu".into()), "feed_forward_proj");
+    assert_eq!(t5(|c| c.feed_forward_proj = "open-gelu".into()), "feed_forward_proj");
+    let distance = "relative_attention_max_distance";
+    assert_eq!(t5(|c| c.relative_attention_max_distance = 8), distance);
+    assert_eq!(t5(|c| c.relative_attention_num_buckets = 3), "relative_attention_num_buckets");
+    assert_eq!(t5(|c| c.d_kv = 0), "d_kv");
 
     let vae = |change: fn(&mut AutoencoderConfig)| -> ConfigError {
         let mut config = AutoencoderConfig::default();

@@ -13,6 +13,7 @@ mod pass;
 mod precision;
 mod resample;
 mod resnet;
+mod rms_norm;
 mod time;
 mod transformer;
 mod walk;
@@ -29,6 +30,7 @@ pub use pass::Pass;
 pub use precision::{Precision, to_precision};
 pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
+pub use rms_norm::RmsNorm;
 pub use sumi_kernels::{Activation, Gelu, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
 pub use transformer::{

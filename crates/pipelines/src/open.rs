@@ -179,7 +179,7 @@ impl Pipeline {
 
 fn is_finite(image: &Tensor<4>) -> bool {
     // The sum of squares is no number as soon as one of them is none.
-    let sum = sumi_nn::sum_of_squares(image.clone()).try_to_vec_as::<f32>();
+    let sum = sumi_kernels::sum_of_squares(image.clone()).try_to_vec_as::<f32>();
     sum.is_ok_and(|sum| sum.iter().all(|x| x.is_finite()))
 }
 
@@ -291,6 +291,6 @@ impl Opener<'_> {
         }
         // OpenCLIP's encoders were trained with another padding than OpenAI's.
         let open_clip = encoder.config["hidden_act"] == "gelu";
-        Ok(Tokenizer::clip(if open_clip { ClipPad::Zero } else { ClipPad::End })?)
+        Ok(Tokenizer::clip(if open_clip { ClipPad::Bang } else { ClipPad::EndOfText })?)
     }
 }
