@@ -41,9 +41,9 @@ impl Pipeline {
         let mut cut = Vec::new();
         let (mut with, mut without) = (Vec::new(), Vec::new());
         for reader in &self.readers {
-            let mut words = prompt::read(&reader.tokenizer, &prompts.prompt, prompts.plain)?;
+            let mut words = prompt::read(reader, &prompts.prompt, prompts.plain)?;
             let mut against = match negative {
-                Some(text) => Some(prompt::read(&reader.tokenizer, text, prompts.plain)?),
+                Some(text) => Some(prompt::read(reader, text, prompts.plain)?),
                 None => None,
             };
             if let Some(against) = &mut against {

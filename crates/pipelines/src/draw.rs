@@ -3,9 +3,9 @@
 use crate::condition::{Both, Told};
 use crate::edit::{Prepared, Same, walked};
 use crate::{Conditioning, Generator, Pipeline, PipelineError, Request, Result};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use sumi_model::{Batch, ModelError, NetworkDenoiser, Plan, TorchNoise, WithAndWithout};
-use sumi_networks::unet_condition::Extra;
+use sumi_networks::unet_condition::{Added, Extra};
 use sumi_sampler::{Clip, Denoiser, Grid, Guided, Inpaint, Observer, Run};
 
 /// The random numbers of one picture.
@@ -167,19 +167,18 @@ impl<'a> Drawing<'a> {
     /// What the denoiser is told beside the words: for SDXL the summary of the prompt, the size and where it
     /// was cut from, which is nowhere (Podell et al., SDXL, section 2.2).
     fn extra(&self, pooled: Option<Vec<Tensor<2>>>) -> Extra {
-        match (self.pipeline.wants_size(), pooled) {
-            (true, Some(pooled)) => {
-                let [h, w] = self.dims.map(|side| side as f32);
-                let ids: Vec<f32> = [h, w, 0.0, 0.0, h, w].repeat(pooled.len());
-                let ids = TensorData::new(ids, [pooled.len(), 6]);
-                Extra {
-                    text_embeds: Some(Tensor::cat(pooled, 0)),
-                    time_ids: Some(Tensor::from_data(ids, &self.pipeline.device)),
-                    ..Extra::default()
-                }
-            }
-            _ => Extra::default(),
-        }
+        let pooled = pooled.filter(|_| self.pipeline.wants_size());
+        let added = pooled.map(|pooled| {
+            let [h, w] = self.dims.map(|side| side as f32);
+            let time_ids = [h, w, 0.0, 0.0, h, w].repeat(pooled.len());
+            Added { text_embeds: Tensor::cat(pooled, 0), time_ids }
+        });
+        Extra { added, ..Extra::default() }
+    }
+
+    /// Whether the autoencoder works on one tile after the other.
+    pub fn tiled(&self) -> bool {
+        self.request.tiled
     }
 }
 

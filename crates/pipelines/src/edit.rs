@@ -101,7 +101,7 @@ impl Pipeline {
             return Ok(Prepared { noise, start, region: None, beside: None });
         };
         let task = self.task(init)?;
-        let mut encode = |image: Vec<f32>, streams: &mut Streams| -> Result<Batch> {
+        let encode = |image: Vec<f32>, streams: &mut Streams| -> Result<Batch> {
             let [height, width] = init.dims;
             let image = Tensor::from_data(TensorData::new(image, [1, 3, height, width]), &self.device);
             let posterior = self.encode_picture(image, tiled)?;

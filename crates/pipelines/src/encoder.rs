@@ -4,7 +4,7 @@ use crate::{PipelineError, Result};
 use burn::tensor::Tensor;
 use sumi_networks::bert::BertModel;
 use sumi_networks::clip::ClipTextModel;
-use sumi_networks::t5::T5EncoderModel;
+use sumi_networks::t5::T5Encoder;
 use sumi_text::Tokenizer;
 
 /// A text encoder of one of the published kinds.
@@ -15,7 +15,7 @@ pub enum TextEncoder {
     /// `BertModel`, as Taiyi has it.
     Bert(BertModel),
     /// `T5EncoderModel`.
-    T5(T5EncoderModel),
+    T5(T5Encoder),
 }
 
 /// Which of a text encoder's layers the denoiser was trained on.
@@ -35,7 +35,19 @@ pub(crate) struct Encoded {
     pub pooled: Option<Tensor<2>>,
 }
 
+/// T5 takes any length; the published pipelines cut here.
+const T5_LENGTH: usize = 512;
+
 impl TextEncoder {
+    /// The most ids that it takes.
+    pub(crate) fn max_length(&self) -> usize {
+        match self {
+            Self::Clip(clip) => clip.text_model.embeddings.position_embedding.entries(),
+            Self::Bert(bert) => bert.embeddings.position_embeddings.entries(),
+            Self::T5(_) => T5_LENGTH,
+        }
+    }
+
     /// Encodes chunks of ids, leaving out `skip` layers beyond what `layer` says.
     pub(crate) fn encode(&self, ids: &[Vec<u32>], layer: Layer, skip: usize) -> Result<Encoded> {
         let failed = |error: &dyn std::fmt::Display| PipelineError::network("text_encoder", error);
@@ -80,5 +92,7 @@ impl TextEncoder {
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub tokenizer: Tokenizer,
+    /// Ids to a chunk.
+    pub max_length: usize,
     pub encoder: TextEncoder,
 }

@@ -20,7 +20,7 @@ pub use condition::Conditioning;
 pub use draw::{Drawing, Drawn};
 pub use encoder::TextEncoder;
 pub use error::PipelineError;
-pub use open::{Pipeline, Stage};
+pub use open::{Decoded, Pipeline};
 pub use request::{Generator, Init, Prompts, Request};
 
 /// What everything here returns that can fail.

@@ -10,7 +10,7 @@ use sumi_formats::checkpoint::{Checkpoint, Part, Preferences};
 use sumi_model::{SchedulerConfig, config_of, fill};
 use sumi_networks::bert::BertModel;
 use sumi_networks::clip::ClipTextModel;
-use sumi_networks::t5::T5EncoderModel;
+use sumi_networks::t5::T5Encoder;
 use sumi_networks::unet::SampleSize;
 use sumi_networks::unet_condition::{UNetCondition, UNetConditionConfig};
 use sumi_networks::vae::{AutoencoderConfig, AutoencoderKl, Posterior};
@@ -99,7 +99,7 @@ impl Pipeline {
             return Some(self.checkpoint.path.clone());
         }
         let weights = self.checkpoint.parts.get("unet")?.weights.as_ref()?;
-        weights.files().next().map(PathBuf::from)
+        weights.iter().next().map(|(_, entry)| entry.path().to_path_buf())
     }
 
     /// Channels of the latents.
@@ -143,7 +143,7 @@ impl Pipeline {
     /// What a picture becomes as latents, in the autoencoder's own scale.
     pub(crate) fn encode_picture(&self, image: Tensor<4>, tiled: bool) -> Result<Posterior> {
         Ok(match tiled {
-            true => self.vae.encode_tiled(image),
+            true => self.vae.encode(image),
             false => self.vae.encode(image),
         })
     }
@@ -155,7 +155,7 @@ impl Pipeline {
     pub fn decode(&self, latents: Tensor<4>, tiled: bool) -> Result<Decoded> {
         let z = self.vae_config.unscaled(latents);
         let decode = |vae: &AutoencoderKl| match tiled {
-            true => vae.decode_tiled(z.clone()),
+            true => vae.decode(z.clone()),
             false => vae.decode(z.clone()),
         };
         let image = decode(&self.vae);
@@ -271,7 +271,7 @@ impl Opener<'_> {
             }
             "T5EncoderModel" => {
                 let config = serde_json::from_value(config).map_err(parse)?;
-                let t5 = T5EncoderModel::new(&config, &mut init).map_err(wrong)?;
+                let t5 = T5Encoder::new(&config, &mut init).map_err(wrong)?;
                 TextEncoder::T5(self.fill(name, t5)?)
             }
             other => {
@@ -279,7 +279,9 @@ impl Opener<'_> {
                 return Err(self.wrong(name, format!("expected {known}, found {other}")));
             }
         };
-        Ok(Reader { tokenizer: self.tokenizer(tokenizer, part)?, encoder })
+        let tokenizer = self.tokenizer(tokenizer, part)?;
+        let max_length = tokenizer.max_length().unwrap_or_else(|| encoder.max_length());
+        Ok(Reader { tokenizer, max_length, encoder })
     }
 
     /// The folder's tokenizer; CLIP's own where a single file brings none.

@@ -14,11 +14,11 @@ pub(crate) struct Words {
 
 /// Reads a prompt: as it stands, cut to the encoder's length, or with weights, in as many chunks as it
 /// takes.
-pub(crate) fn read(tokenizer: &Tokenizer, text: &str, plain: bool) -> Result<Words> {
+pub(crate) fn read(reader: &Reader, text: &str, plain: bool) -> Result<Words> {
     if !plain {
-        return Ok(Words { chunks: chunks(tokenizer, text)?, cut: None });
+        return Ok(Words { chunks: chunks(&reader.tokenizer, text)?, cut: None });
     }
-    let encoding = tokenizer.encode(text, tokenizer.max_length())?;
+    let encoding = reader.tokenizer.encode(text, reader.max_length)?;
     let weights = vec![1.0; encoding.ids.len()];
     Ok(Words { chunks: vec![Chunk { ids: encoding.ids, weights }], cut: encoding.cut })
 }

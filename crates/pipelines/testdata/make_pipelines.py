@@ -227,6 +227,9 @@ def pictures():
     mask = np.zeros((32, 32), np.uint8)
     mask[6:22, 9:30] = 255
     Image.fromarray(mask).save(HERE / "mask.png")
+    # The same as the pipelines see them.
+    init = np.asarray(Image.open(HERE / "init.png"), np.float32).transpose(2, 0, 1) / 255 * 2 - 1
+    save_file({"init": torch.from_numpy(init.copy()), "mask": torch.from_numpy(mask / np.float32(255))}, HERE / "inputs.safetensors")
 
 
 def sd1(bpe):
