@@ -21,7 +21,7 @@ mod settings;
 
 pub use batch::{Batch, TorchNoise};
 pub use classifier::{CLASSIFIER_CLASS, Classifier, classifier_config};
-pub use denoiser::UNetDenoiser;
+pub use denoiser::{Classed, Network, NetworkDenoiser, UNetDenoiser, WithAndWithout};
 pub use edit::Edit;
 pub use error::ModelError;
 pub use folder::{

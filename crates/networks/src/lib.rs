@@ -3,9 +3,11 @@
 pub mod bert;
 pub mod classifier;
 pub mod clip;
+mod levels;
 pub mod t5;
 mod tokens;
 pub mod unet;
+pub mod unet_condition;
 pub mod vae;
 
 pub use tokens::TokensError;

@@ -100,6 +100,13 @@ impl Conv2d {
         Stride { step: 1, padding: Padding::all(kernel / 2), upsample: false }
     }
 
+    /// The same layer, which takes its pixels as they are.
+    pub fn without_upsampling(&self) -> Self {
+        let mut layer = self.clone();
+        layer.stride.upsample = false;
+        layer
+    }
+
     /// # Shapes
     /// `[N, H, W, in]` to `[N, H', W', out]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -14,6 +14,7 @@ mod resample;
 mod resnet;
 mod rms_norm;
 mod time;
+mod transformer;
 
 pub use attention::{SelfAttention, SelfAttentionConfig};
 pub use init::Init;
@@ -28,3 +29,7 @@ pub use resnet::{ResnetBlock, ResnetBlockConfig};
 pub use rms_norm::RmsNorm;
 pub use sumi_kernels::{Activation, Gelu, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
+pub use transformer::{
+    CrossAttention, CrossAttentionConfig, FeedForward, Geglu, TransformerBlock,
+    TransformerBlockConfig,
+};
