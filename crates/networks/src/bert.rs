@@ -4,7 +4,7 @@
 
 use crate::ConfigError;
 use crate::tokens::{HiddenAct, Tokens, TokensError, expect_eps, expect_heads, expect_sizes};
-use crate::unet::expect;
+use crate::unet::config::expect;
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
 };

@@ -4,7 +4,7 @@
 
 use crate::ConfigError;
 use crate::tokens::{HiddenAct, Tokens, TokensError, expect_eps, expect_sizes};
-use crate::unet::expect;
+use crate::unet::config::expect;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};

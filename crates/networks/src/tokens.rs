@@ -1,7 +1,7 @@
 //! What the text encoders share: batches of token ids and attention among them.
 
 use crate::ConfigError;
-use crate::unet::expect;
+use crate::unet::config::expect;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use sumi_nn::Gelu;
 

@@ -1,39 +1,44 @@
-"""Weights and inputs that Rust computes too (`sumi_testkit::formula`), so that no golden file holds any.
+"""Weights and inputs that Rust makes too (`sumi_testkit::formula`), so that no golden file holds any.
 
-Element i of the tensor `name` is u(name, i), uniform in [-1, 1) with 24 bits: a 32-bit FNV-1a of the name, with i, through
-MurmurHash3's finaliser. What has two dimensions or more is scaled to a variance of 1 / fan_in; a vector called `weight` is
-1 + u / 4, any other vector u / 4.
+A number is made from the name of its tensor and its place in it: `uniform(name, shape)`, in [-1, 1), from the upper 24
+bits of splitmix64's output number i, seeded with the FNV-1a hash of the name. A weight is u / sqrt(fan_in), a
+normalisation's gain 1 + 0.1 u, a bias 0.1 u.
 """
+
+import math
 
 import numpy as np
 import torch
 
-
-def uniform(name, count):
-    seed = 0x811C9DC5
-    for byte in name.encode():
-        seed = (seed ^ byte) * 0x01000193 % 2**32
-    u = np.uint32(seed) ^ (np.arange(count, dtype=np.uint32) * np.uint32(0x9E3779B1))
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        u = (u ^ (u >> np.uint32(shift))) * np.uint32(factor)
-    u = (u ^ (u >> np.uint32(16))) >> np.uint32(8)
-    return u.astype(np.float64) / 2**23 - 1
+MASK = (1 << 64) - 1
 
 
-def values(name, shape):
-    u = uniform(name, int(np.prod(shape)))
-    if len(shape) >= 2:
-        u = u * (3 / np.prod(shape[1:])) ** 0.5
+def fnv(text):
+    h = 0xCBF29CE484222325
+    for byte in text.encode():
+        h = (h ^ byte) * 0x100000001B3 & MASK
+    return h
+
+
+def uniform(name, shape):
+    with np.errstate(over="ignore"):
+        z = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(fnv(name))
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return ((z >> np.uint64(40)).astype(np.float64) / (1 << 23) - 1).reshape(shape)
+
+
+def weight(name, shape):
+    u = uniform(name, shape)
+    if len(shape) > 1:
+        u = u / math.sqrt(math.prod(shape[1:]))
+    elif "norm" in name.lower() and name.endswith(".weight"):
+        u = 1 + 0.1 * u
     else:
-        u = u / 4 + name.endswith(".weight")
-    return torch.tensor(u.reshape(shape), dtype=torch.float32)
+        u = 0.1 * u
+    return tensor(u)
 
 
-def fill(model, prefix=""):
-    """Fills every parameter; returns the names and shapes."""
-    shapes = {}
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            shapes[prefix + name] = list(parameter.shape)
-            parameter.copy_(values(prefix + name, parameter.shape))
-    return shapes
+def tensor(values):
+    return torch.from_numpy(values.astype(np.float32))

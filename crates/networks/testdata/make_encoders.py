@@ -4,8 +4,8 @@ Made with torch 2.11.0, transformers 5.23.0 and diffusers 0.42.1 on the CPU:
 
     OMP_NUM_THREADS=1 python make_encoders.py
 
-For every model its class, config, the names and shapes of its parameters, and for its inputs its outputs. The tensors
-`input` are `formula.values` of that name, the pictures as they are, latents too.
+For every model its class, config, the names and shapes of its parameters, and for its inputs its outputs. Weights and
+inputs are `formula.weight` and `formula.uniform` of their names.
 """
 
 import json
@@ -16,9 +16,17 @@ from diffusers import AutoencoderKL
 from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 from transformers import T5Config, T5EncoderModel
 
-from formula import fill, uniform, values
+from formula import tensor, uniform, weight
 
 HERE = Path(__file__).parent
+
+
+def fill(model, prefix=""):
+    shapes = {}
+    for name, parameter in model.named_parameters():
+        shapes[prefix + name] = list(parameter.shape)
+        parameter.copy_(weight(prefix + name, parameter.shape))
+    return shapes
 
 
 def rounded(tensor):
@@ -27,7 +35,7 @@ def rounded(tensor):
 
 def ids(name, rows, length, vocabulary):
     """Below vocabulary - 2, which leaves room for an end token."""
-    u = uniform(name, rows * length).reshape(rows, length)
+    u = uniform(name, [rows, length])
     return torch.tensor((u + 1) / 2 * (vocabulary - 2)).long()
 
 
@@ -106,10 +114,8 @@ def vae(name, size, **changes):
     picture = [2, model.config.in_channels, *size]
     factor = 2 ** (len(config["block_out_channels"]) - 1)
     latent = [2, config["latent_channels"], size[0] // factor, size[1] // factor]
-    # As large as pictures and latents are: `formula.values` scales by 1 / fan_in.
-    x = torch.tensor(uniform(name + ".picture", 2 * 3 * size[0] * size[1]).reshape(picture), dtype=torch.float32)
-    count = latent[0] * latent[1] * latent[2] * latent[3]
-    z = torch.tensor(2 * uniform(name + ".latent", count).reshape(latent), dtype=torch.float32)
+    x = tensor(uniform(name + ".picture", picture))
+    z = tensor(2 * uniform(name + ".latent", latent))
     posterior = model.encode(x).latent_dist
     outputs = dict(mean=rounded(posterior.mean), std=rounded(posterior.std), decoded=rounded(model.decode(z).sample))
     return dict(name=name, cls="AutoencoderKL", config=config, shapes=shapes, picture=picture, latent=latent,

@@ -34,7 +34,7 @@ impl Case {
     fn fill<M: Module>(&self, model: M) -> M {
         let shapes = self.0["shapes"].as_object().unwrap().iter().map(|(name, shape)| {
             let shape = sizes(shape);
-            let values = formula::values(name, &shape);
+            let values = formula::weight(name, &shape);
             (name.clone(), (shape, values))
         });
         assign(model, shapes.collect()).unwrap()

@@ -1,34 +1,36 @@
-//! Weights and inputs that golden scripts compute too (`crates/networks/testdata/formula.py`), so that
-//! no golden file holds any.
+//! Weights and inputs that golden scripts make too (`crates/networks/testdata/formula.py`), so that no
+//! golden file holds any.
 
-/// `count` numbers that `name` stands for, uniform in [-1, 1) with 24 bits: a 32-bit FNV-1a of the name, with the
-/// place of the number, through the finaliser of MurmurHash3.
-pub fn uniform(name: &str, count: usize) -> Vec<f64> {
-    let seed = name
-        .bytes()
-        .fold(0x811C_9DC5_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    (0..count)
-        .map(|i| {
-            let mut u = seed ^ (i as u32).wrapping_mul(0x9E37_79B1);
-            for (shift, factor) in [(16, 0x85EB_CA6B), (13, 0xC2B2_AE35)] {
-                u = (u ^ (u >> shift)).wrapping_mul(factor);
-            }
-            f64::from((u ^ (u >> 16)) >> 8) / f64::from(1 << 23) - 1.0
-        })
-        .collect()
+/// The 64-bit FNV-1a hash.
+pub fn fnv(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xCBF2_9CE4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// The weight `name` of this shape: what has two dimensions or more has a variance of 1 / fan_in; a vector called
-/// `weight` is 1 + u / 4, any other vector u / 4.
-pub fn values(name: &str, shape: &[usize]) -> Vec<f32> {
-    let u = uniform(name, shape.iter().product());
-    let (scale, shift) = match shape {
-        [_, inner @ ..] if !inner.is_empty() => {
-            ((3.0 / inner.iter().product::<usize>() as f64).sqrt(), 0.0)
-        }
-        _ => (0.25, if name.ends_with(".weight") { 1.0 } else { 0.0 }),
+/// Uniform in [-1, 1), one number for each place of the tensor of this name: the upper 24 bits of splitmix64's outputs,
+/// seeded with [`fnv`] of the name.
+pub fn uniform(name: &str, len: usize) -> Vec<f64> {
+    let seed = fnv(name);
+    let number = |i: u64| {
+        let mut z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 23) - 1.0
     };
-    u.into_iter().map(|u| (u * scale + shift) as f32).collect()
+    (1..=len as u64).map(number).collect()
+}
+
+/// The parameter of this name: u / sqrt(fan_in), a normalisation's gain 1 + 0.1 u, a bias 0.1 u.
+pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
+    let u = uniform(name, shape.iter().product());
+    let root = (shape.iter().skip(1).product::<usize>() as f64).sqrt();
+    let gain = name.to_lowercase().contains("norm") && name.ends_with(".weight");
+    let value = |u: f64| match shape.len() {
+        1 if gain => 1.0 + 0.1 * u,
+        1 => 0.1 * u,
+        _ => u / root,
+    };
+    u.into_iter().map(|u| value(u) as f32).collect()
 }
 
 #[cfg(test)]
@@ -37,11 +39,11 @@ mod tests {
 
     /// Against `formula.py`.
     #[test]
-    fn python_draws_the_same() {
-        let expected = [0.9755892753601074, 0.6458170413970947, 0.7484054565429688];
-        assert_eq!(uniform("conv.weight", 3), expected);
-        assert_eq!(values("conv.weight", &[1, 3]), expected.map(|u| u as f32));
-        assert_eq!(values("conv.weight", &[3]), expected.map(|u| (u / 4.0 + 1.0) as f32));
-        assert_eq!(values("conv.bias", &[1]), [0.0888315737247467]);
+    fn python_makes_the_same() {
+        let u = [-0.474104642868042, -0.946170449256897, 0.1410459280014038];
+        assert_eq!(uniform("norm.weight", 3), u);
+        assert_eq!(weight("norm.weight", &[3]), u.map(|u| (1.0 + 0.1 * u) as f32));
+        assert_eq!(weight("norm.weight", &[1, 3]), u.map(|u| (u / 3f64.sqrt()) as f32));
+        assert_eq!(weight("norm.bias", &[1]), [0.06941906362771988]);
     }
 }

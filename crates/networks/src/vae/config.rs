@@ -2,7 +2,8 @@
 
 use crate::ConfigError;
 use crate::tokens::expect_sizes;
-use crate::unet::{SampleSize, expect};
+use crate::unet::SampleSize;
+use crate::unet::config::expect;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! The chain of layers that either half of the autoencoder is.
 
 use super::{Decoder, Encoder};
+use crate::levels::MidBlock;
 use burn::tensor::Tensor;
 use sumi_nn::{
     Activation, Conv2d, Downsample, GroupNorm, Pass, ResnetBlock, SelfAttention, Upsample,
@@ -39,7 +40,7 @@ impl Encoder {
             layers.extend(block.resnets.iter().map(Layer::Residual));
             layers.extend(block.downsamplers.iter().map(Layer::Downsample));
         }
-        layers.extend(self.mid_block.layers());
+        layers.extend(middle(&self.mid_block));
         layers.push(Layer::Out(&self.conv_norm_out, &self.conv_out));
         layers
     }
@@ -48,7 +49,7 @@ impl Encoder {
 impl Decoder {
     pub(super) fn layers(&self) -> Vec<Layer<'_>> {
         let mut layers = vec![Layer::Conv(&self.conv_in)];
-        layers.extend(self.mid_block.layers());
+        layers.extend(middle(&self.mid_block));
         for block in &self.up_blocks {
             layers.extend(block.resnets.iter().map(Layer::Residual));
             layers.extend(block.upsamplers.iter().map(Layer::Upsample));
@@ -58,10 +59,9 @@ impl Decoder {
     }
 }
 
-impl super::MidBlock {
-    fn layers(&self) -> impl Iterator<Item = Layer<'_>> {
-        let attentions = self.attentions.iter().map(Layer::Attention);
-        let (first, rest) = self.resnets.split_at(self.resnets.len().min(1));
-        first.iter().map(Layer::Residual).chain(attentions).chain(rest.iter().map(Layer::Residual))
-    }
+/// Residual block, attention, residual block.
+fn middle(block: &MidBlock<SelfAttention>) -> impl Iterator<Item = Layer<'_>> {
+    let attentions = block.attentions.iter().map(Layer::Attention);
+    let (first, rest) = block.resnets.split_at(block.resnets.len().min(1));
+    first.iter().map(Layer::Residual).chain(attentions).chain(rest.iter().map(Layer::Residual))
 }

@@ -8,12 +8,13 @@ pub use config::AutoencoderConfig;
 pub use posterior::Posterior;
 
 use crate::ConfigError;
+use crate::levels::{self, DownBlock, MidBlock, Place, Plan, Way};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use layers::Layer;
 use sumi_nn::{
-    Conv2d, Downsample, GroupNorm, Init, ResnetBlock, ResnetBlockConfig, SelfAttention,
-    SelfAttentionConfig, Upsample,
+    Conv2d, GroupNorm, Init, ResnetBlock, ResnetBlockConfig, SelfAttention, SelfAttentionConfig,
+    Upsample,
 };
 
 /// Epsilon of every normalisation.
@@ -39,9 +40,9 @@ pub struct Encoder {
     /// From the picture's channels to the first level's.
     pub conv_in: Conv2d,
     /// From fine to coarse.
-    pub down_blocks: Vec<DownEncoderBlock>,
+    pub down_blocks: Vec<DownBlock<SelfAttention>>,
     /// At the coarsest level.
-    pub mid_block: MidBlock,
+    pub mid_block: MidBlock<SelfAttention>,
     /// Before the last convolution.
     pub conv_norm_out: GroupNorm,
     /// To mean and log-variance.
@@ -54,22 +55,13 @@ pub struct Decoder {
     /// From the latents' channels to the last level's.
     pub conv_in: Conv2d,
     /// At the coarsest level.
-    pub mid_block: MidBlock,
+    pub mid_block: MidBlock<SelfAttention>,
     /// From coarse to fine.
     pub up_blocks: Vec<UpDecoderBlock>,
     /// Before the last convolution.
     pub conv_norm_out: GroupNorm,
     /// To the picture's channels.
     pub conv_out: Conv2d,
-}
-
-/// Residual blocks, then halving, except at the coarsest level.
-#[derive(Module, Debug)]
-pub struct DownEncoderBlock {
-    /// The residual blocks.
-    pub resnets: Vec<ResnetBlock>,
-    /// One, or none.
-    pub downsamplers: Vec<Downsample>,
 }
 
 /// Residual blocks, then doubling, except at the finest level.
@@ -79,15 +71,6 @@ pub struct UpDecoderBlock {
     pub resnets: Vec<ResnetBlock>,
     /// One, or none.
     pub upsamplers: Vec<Upsample>,
-}
-
-/// Residual block, attention, residual block.
-#[derive(Module, Debug)]
-pub struct MidBlock {
-    /// One, or none.
-    pub attentions: Vec<SelfAttention>,
-    /// Two.
-    pub resnets: Vec<ResnetBlock>,
 }
 
 impl AutoencoderKl {
@@ -147,39 +130,50 @@ impl AutoencoderKl {
     }
 }
 
-fn resnet(
-    config: &AutoencoderConfig,
-    [inputs, outputs]: [usize; 2],
-    init: &mut Init,
-) -> ResnetBlock {
-    ResnetBlock::new(
-        init,
+impl Plan for AutoencoderConfig {
+    type Attention = SelfAttention;
+
+    fn channels(&self) -> &[usize] {
+        &self.block_out_channels
+    }
+
+    fn layers(&self, _: usize) -> usize {
+        self.layers_per_block
+    }
+
+    fn middle_layers(&self) -> usize {
+        2
+    }
+
+    fn resnet(&self, _: Place, [inputs, outputs]: [usize; 2]) -> ResnetBlockConfig {
         ResnetBlockConfig {
             inputs,
             outputs,
             time_dim: None,
-            groups: config.norm_num_groups,
+            groups: self.norm_num_groups,
             eps: EPS,
             dropout: 0.0,
             output_scale: 1.0,
-        },
-    )
-}
+        }
+    }
 
-impl MidBlock {
-    fn new(config: &AutoencoderConfig, channels: usize, init: &mut Init) -> Self {
-        let attention = SelfAttentionConfig {
+    /// Between the two residual blocks of the middle, in one head.
+    fn attention(&self, place: Place, init: &mut Init) -> Option<SelfAttention> {
+        let channels = self.block_out_channels[place.level];
+        let config = SelfAttentionConfig {
             channels,
             head_dim: channels,
-            groups: config.norm_num_groups,
+            groups: self.norm_num_groups,
             eps: EPS,
             output_scale: 1.0,
         };
-        let wanted = usize::from(config.mid_block_add_attention);
-        Self {
-            attentions: (0..wanted).map(|_| SelfAttention::new(init, attention)).collect(),
-            resnets: (0..2).map(|_| resnet(config, [channels; 2], init)).collect(),
-        }
+        let has = self.mid_block_add_attention && place.way == Way::Middle && place.layer == 0;
+        has.then(|| SelfAttention::new(init, config))
+    }
+
+    /// A row below and a column to the right.
+    fn downsample_padding(&self) -> usize {
+        0
     }
 }
 
@@ -187,24 +181,10 @@ impl Encoder {
     fn new(config: &AutoencoderConfig, init: &mut Init) -> Self {
         let channels = &config.block_out_channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
-        let conv_in = Conv2d::same(init, [config.in_channels, first], 3);
-        let mut inputs = first;
-        let mut down_blocks = Vec::with_capacity(channels.len());
-        for (i, &outputs) in channels.iter().enumerate() {
-            let resnets = (0..config.layers_per_block)
-                .map(|layer| {
-                    resnet(config, [if layer == 0 { inputs } else { outputs }, outputs], init)
-                })
-                .collect();
-            let halves = usize::from(i + 1 < channels.len());
-            let downsamplers = (0..halves).map(|_| Downsample::new(init, outputs, 0)).collect();
-            down_blocks.push(DownEncoderBlock { resnets, downsamplers });
-            inputs = outputs;
-        }
         Self {
-            conv_in,
-            down_blocks,
-            mid_block: MidBlock::new(config, last, init),
+            conv_in: Conv2d::same(init, [config.in_channels, first], 3),
+            down_blocks: levels::down_blocks(config, init),
+            mid_block: levels::mid_block(config, init),
             conv_norm_out: GroupNorm::new(init, last, config.norm_num_groups, EPS),
             conv_out: Conv2d::same(init, [last, 2 * config.latent_channels], 3),
         }
@@ -216,16 +196,17 @@ impl Decoder {
         let channels = &config.block_out_channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
         let conv_in = Conv2d::same(init, [config.latent_channels, last], 3);
-        let mid_block = MidBlock::new(config, last, init);
+        let mid_block = levels::mid_block(config, init);
         let mut inputs = last;
         let mut up_blocks = Vec::with_capacity(channels.len());
-        for (i, &outputs) in channels.iter().enumerate().rev() {
-            let resnets = (0..=config.layers_per_block)
-                .map(|layer| {
-                    resnet(config, [if layer == 0 { inputs } else { outputs }, outputs], init)
-                })
-                .collect();
-            let doubles = usize::from(i > 0);
+        for (level, &outputs) in channels.iter().enumerate().rev() {
+            let resnets = (0..=config.layers_per_block).map(|layer| {
+                let place = Place { way: Way::Up, level, layer };
+                let inputs = if layer == 0 { inputs } else { outputs };
+                ResnetBlock::new(init, config.resnet(place, [inputs, outputs]))
+            });
+            let resnets = resnets.collect();
+            let doubles = usize::from(level > 0);
             let upsamplers = (0..doubles).map(|_| Upsample::new(init, outputs)).collect();
             up_blocks.push(UpDecoderBlock { resnets, upsamplers });
             inputs = outputs;
