@@ -10,6 +10,7 @@
 //! | [`safetensors`] | `.safetensors` | yes | yes |
 //! | [`torch`] | `.bin`, `.pt`, `.pth`, `.ckpt`, zip and legacy | yes | |
 //! | [`npz`] | `.npz`, `.npy` | yes | yes |
+//! | [`lora`] | LoRAs, as safetensors or torch files | yes | yes |
 //! | [`idx`] | MNIST's IDX, plain or `.gz` | yes | |
 //! | [`cifar`] | CIFAR-10 binaries | yes | |
 //!
@@ -23,6 +24,7 @@ pub mod cifar;
 mod error;
 pub mod idx;
 mod limits;
+pub mod lora;
 pub mod npz;
 pub mod safetensors;
 mod source;
