@@ -116,7 +116,7 @@ fn place(path: &Path, field: &str, offset: Option<u64>) -> Box<Place> {
 }
 
 /// Names and values come from the file, so that a message could be as long as the file.
-fn clip(mut text: String) -> String {
+pub(crate) fn clip(mut text: String) -> String {
     const MAX_CHARS: usize = 240;
     if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
         text.truncate(end);

@@ -12,6 +12,7 @@
 //! | [`StateDict`] | the two above, whole or in shards, mapped | yes | |
 //! | [`checkpoint`] | diffusers folders and single-file checkpoints | yes | |
 //! | [`npz`] | `.npz`, `.npy` | yes | yes |
+//! | [`lora`] | LoRAs, as safetensors or torch files | yes | yes |
 //! | [`idx`] | MNIST's IDX, plain or `.gz` | yes | |
 //! | [`cifar`] | CIFAR-10 binaries | yes | |
 //!
@@ -27,6 +28,7 @@ mod error;
 pub mod idx;
 mod json;
 mod limits;
+pub mod lora;
 mod mapped;
 pub mod npz;
 pub mod safetensors;
