@@ -148,7 +148,8 @@ impl Tokenizer {
         Ok(Encoding { ids: whole, attention_mask, cut })
     }
 
-    fn framed(&self, ids: &[u32]) -> Vec<u32> {
+    /// These ids within the special tokens.
+    pub(crate) fn framed(&self, ids: &[u32]) -> Vec<u32> {
         [&self.frame.before, ids, &self.frame.behind].concat()
     }
 
