@@ -12,6 +12,7 @@
 //! | [`npz`] | `.npz`, `.npy` | yes | yes |
 //! | [`idx`] | MNIST's IDX, plain or `.gz` | yes | |
 //! | [`cifar`] | CIFAR-10 binaries | yes | |
+//! | [`png_text`], [`infotext`] | what a PNG says it was made from | yes | yes |
 //!
 //! Whatever is written goes through [`atomic`], so a reader never meets half a file.
 
@@ -21,9 +22,12 @@ mod archive;
 pub mod atomic;
 pub mod cifar;
 mod error;
+pub mod hash;
 pub mod idx;
+pub mod infotext;
 mod limits;
 pub mod npz;
+pub mod png_text;
 pub mod safetensors;
 mod source;
 mod strided;
