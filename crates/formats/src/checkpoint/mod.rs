@@ -11,11 +11,13 @@
 mod family;
 mod folder;
 mod names;
+mod save;
 mod single;
 mod weights;
 
 pub use family::{Family, Prediction};
 pub use names::present_name;
+pub use save::Target;
 pub use single::to_single_file;
 
 use crate::{Result, StateDict};
