@@ -224,14 +224,27 @@ pub fn resolve(path: &Path) -> Result<PathBuf, ModelError> {
 /// A missing or broken file, a field that is not known, a network that cannot be built.
 pub fn unet_config(path: &Path) -> Result<UNetConfig, ModelError> {
     let invalid = |message: String| ModelError::Config { path: path.to_path_buf(), message };
-    let mut json: serde_json::Value = read_json(path)?;
-    if let Some(class) = json.get("_class_name").and_then(|v| v.as_str())
-        && class != "UNet2DModel"
+    let json: serde_json::Value = read_json(path)?;
+    let config: UNetConfig = config_of(json, "UNet2DModel").map_err(invalid)?;
+    config.check().map_err(|error| invalid(error.to_string()))?;
+    Ok(config)
+}
+
+/// What shapes a network of `class` in the `config.json` of a diffusers folder, which also keeps books on
+/// versions and averages.
+///
+/// # Errors
+/// Another class, a field that is not known or of another type; the sentence says which.
+pub fn config_of<T: DeserializeOwned>(
+    mut json: serde_json::Value,
+    class: &str,
+) -> Result<T, String> {
+    if let Some(found) = json.get("_class_name").and_then(|v| v.as_str())
+        && found != class
     {
-        return Err(invalid(format!("_class_name: expected \"UNet2DModel\", found \"{class}\"")));
+        return Err(format!("_class_name: expected \"{class}\", found \"{found}\""));
     }
     if let Some(fields) = json.as_object_mut() {
-        // Bookkeeping of diffusers and of its EMA; none of it shapes the network.
         const BOOKKEEPING: [&str; 7] = [
             "decay",
             "inv_gamma",
@@ -243,10 +256,7 @@ pub fn unet_config(path: &Path) -> Result<UNetConfig, ModelError> {
         ];
         fields.retain(|key, _| !key.starts_with('_') && !BOOKKEEPING.contains(&key.as_str()));
     }
-    let config: UNetConfig =
-        serde_json::from_value(json).map_err(|error| invalid(error.to_string()))?;
-    config.check().map_err(|error| invalid(error.to_string()))?;
-    Ok(config)
+    serde_json::from_value(json).map_err(|error| error.to_string())
 }
 
 pub(crate) fn create_parts(folder: &Path, parts: [&str; 2]) -> Result<(), ModelError> {

@@ -21,11 +21,11 @@ mod weights;
 
 pub use batch::{Batch, TorchNoise};
 pub use classifier::{CLASSIFIER_CLASS, Classifier, classifier_config};
-pub use denoiser::UNetDenoiser;
+pub use denoiser::{Classed, Network, NetworkDenoiser, UNetDenoiser, WithAndWithout};
 pub use edit::Edit;
 pub use error::ModelError;
 pub use folder::{
-    Card, Model, POINT, component, newest_checkpoint, read_unet, resolve, unet_config,
+    Card, Model, POINT, component, config_of, newest_checkpoint, read_unet, resolve, unet_config,
     write_tensors,
 };
 pub use generate::{Classes, Generated, Generator, Request};
