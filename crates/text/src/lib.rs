@@ -30,7 +30,7 @@ mod unigram;
 mod vocabulary;
 mod wordpiece;
 
-pub use clip::ClipPad;
+pub use clip::{ClipPad, clip_files};
 pub use error::TextError;
 pub use limits::{MAX_FILE_BYTES, MAX_MERGES, MAX_TOKENS};
 pub use tokenizer::{Encoding, Tokenizer};
