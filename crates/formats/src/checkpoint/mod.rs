@@ -11,10 +11,14 @@
 mod family;
 mod folder;
 mod names;
+mod save;
+mod single;
 mod weights;
 
 pub use family::{Family, Prediction};
 pub use names::present_name;
+pub use save::Target;
+pub use single::to_single_file;
 
 use crate::{Result, StateDict};
 use serde_json::{Map, Value};
@@ -64,6 +68,14 @@ pub struct Part {
     pub folder: Option<PathBuf>,
 }
 
+/// The tensors of one component's folder, under their present names.
+///
+/// # Errors
+/// A folder without weights, a file that is broken or cut short.
+pub fn open_component(folder: &Path, class: &str) -> Result<StateDict> {
+    names::present(weights::open(folder, class, &Preferences::default())?, class)
+}
+
 /// A pipeline that was opened: what it is and where its tensors lie.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
@@ -99,7 +111,11 @@ impl Checkpoint {
     /// # Errors
     /// As [`Self::open`], and a variant that no component has.
     pub fn open_with(path: impl AsRef<Path>, preferences: &Preferences) -> Result<Self> {
-        folder::open(path.as_ref(), preferences)
+        let path = path.as_ref();
+        match path.is_file() {
+            true => single::open(path, preferences),
+            false => folder::open(path, preferences),
+        }
     }
 
     /// The component of that name.
