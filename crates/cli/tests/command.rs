@@ -48,6 +48,7 @@ fn help_is_as_committed() {
         "demo",
         "train",
         "sample",
+        "generate",
         "interpolate",
         "film",
         "schedule",
