@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod convert;
 mod demo;
 mod device;
 mod edit;
@@ -55,6 +56,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Film(args) => film::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),
     }

@@ -3,21 +3,18 @@
 Versions: diffusers 0.42.1, torch 2.11.0, numpy 2. From the repository's root:
     OMP_NUM_THREADS=1 python3 crates/networks/testdata/make_unet_condition.py
 
-A number is made from the name of its tensor and its place in it: `u(name, i)`, uniform in [-1, 1), from the upper 24
-bits of splitmix64's output number i, seeded with the FNV-1a hash of the name. A weight is u / sqrt(fan_in), a
-normalisation's gain 1 + 0.1 u, a bias 0.1 u, an input u.
+Weights and inputs are `formula.weight` and `formula.uniform` of their names.
 """
 
 import json
-import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 
+from formula import fnv, tensor, uniform, weight
+
 HERE = Path(__file__).parent
-MASK = (1 << 64) - 1
 
 DOWN, CROSS_DOWN = "DownBlock2D", "CrossAttnDownBlock2D"
 UP, CROSS_UP = "UpBlock2D", "CrossAttnUpBlock2D"
@@ -60,37 +57,6 @@ CASES = [
     ("bare", BARE, [1, 8, 8], 4),
     ("middle", MIDDLE, [1, 6, 5], 4),
 ]
-
-
-def fnv(text):
-    h = 0xCBF29CE484222325
-    for byte in text.encode():
-        h = (h ^ byte) * 0x100000001B3 & MASK
-    return h
-
-
-def uniform(name, shape):
-    with np.errstate(over="ignore"):
-        z = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(fnv(name))
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    return ((z >> np.uint64(40)).astype(np.float64) / (1 << 23) - 1).reshape(shape)
-
-
-def weight(name, shape):
-    u = uniform(name, shape)
-    if len(shape) > 1:
-        u = u / math.sqrt(math.prod(shape[1:]))
-    elif "norm" in name and name.endswith(".weight"):
-        u = 1 + 0.1 * u
-    else:
-        u = 0.1 * u
-    return tensor(u)
-
-
-def tensor(values):
-    return torch.from_numpy(values.astype(np.float32))
 
 
 def shapes(state):

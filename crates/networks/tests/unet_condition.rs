@@ -7,35 +7,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use sumi_networks::unet_condition::{Added, Extra, OneOrEach, UNetCondition, UNetConditionConfig};
 use sumi_nn::{Init, Precision, assign, parameter_shapes, to_precision};
+use sumi_testkit::formula::{fnv, uniform, weight};
 use sumi_testkit::{golden, relative_error};
-
-fn fnv(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xCBF2_9CE4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
-}
-
-/// Uniform in [-1, 1), one number for each place of the tensor of this name.
-fn uniform(name: &str, len: usize) -> Vec<f64> {
-    let seed = fnv(name);
-    let number = |i: u64| {
-        let mut z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 23) - 1.0
-    };
-    (1..=len as u64).map(number).collect()
-}
-
-fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
-    let u = uniform(name, shape.iter().product());
-    let root = (shape[1..].iter().product::<usize>() as f64).sqrt();
-    let value = |u: f64| match shape.len() {
-        1 if name.contains("norm") && name.ends_with(".weight") => 1.0 + 0.1 * u,
-        1 => 0.1 * u,
-        _ => u / root,
-    };
-    u.into_iter().map(|u| value(u) as f32).collect()
-}
 
 fn input<const D: usize>(name: &str, shape: [usize; D]) -> Tensor<D> {
     let values = uniform(name, shape.iter().product()).into_iter().map(|u| u as f32).collect();
@@ -75,7 +48,7 @@ fn filled(config: &UNetConditionConfig) -> UNetCondition {
         let values = weight(&name, &shape);
         (name, (shape, values))
     };
-    let tensors = shapes(&unet).into_iter().map(tensor).collect();
+    let tensors: BTreeMap<_, _> = shapes(&unet).into_iter().map(tensor).collect();
     assign(unet, tensors).unwrap()
 }
 

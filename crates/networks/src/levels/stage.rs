@@ -93,7 +93,7 @@ impl<A: Attend> Stage<'_, A> {
                 x.reshape(dims)
             }
         };
-        let x = resnet.forward(x, signals.time.clone(), pass);
+        let x = resnet.forward(x, Some(signals.time.clone()), pass);
         match attention {
             Some(attention) => attention.attend(x, signals.context),
             None => x,

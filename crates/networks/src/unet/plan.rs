@@ -39,7 +39,7 @@ impl Plan for UNetPlan<'_> {
         ResnetBlockConfig {
             inputs,
             outputs,
-            time_dim: self.time_dim,
+            time_dim: Some(self.time_dim),
             groups: self.config.norm_num_groups,
             eps: self.config.norm_eps,
             dropout: self.config.dropout,

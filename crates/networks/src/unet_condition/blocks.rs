@@ -31,7 +31,7 @@ impl Plan for ConditionPlan<'_> {
         ResnetBlockConfig {
             inputs,
             outputs,
-            time_dim: self.0.time_dim(),
+            time_dim: Some(self.0.time_dim()),
             groups: self.0.norm_num_groups,
             eps: self.0.norm_eps,
             dropout: self.0.dropout,
