@@ -29,7 +29,9 @@ use burn::tensor::{DType, Tensor};
 
 use autodiff::NetworkOps;
 use flex::{is_fast, is_fast_weight, kind};
+pub use norm::{GroupStatistics, group_norm_part};
 pub use optimizer::AdamWStep;
+pub use pool::release_memory;
 use profile::{Direction, Kind};
 use simd::Isa;
 pub use threads::{ThreadsError, set_threads, threads};
