@@ -4,7 +4,7 @@ use crate::adapter::Adapted;
 use crate::{Adapter, Init, Pass};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
-use sumi_kernels::{Activation, Added, Padding, Stride};
+use sumi_kernels::{Activation, Added, GroupStatistics, Padding, Stride};
 
 /// PyTorch's default bound for weights and biases, `1 / sqrt(fan_in)`.
 fn default_bound(fan_in: usize) -> f64 {
@@ -172,6 +172,20 @@ impl GroupNorm {
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (gamma, beta) = (self.weight.val(), self.bias.val());
         sumi_kernels::group_norm(x, gamma, beta, self.groups, self.eps, activation)
+    }
+
+    /// [`Self::forward`] of a part of a picture whose statistics are known.
+    ///
+    /// # Shapes
+    /// `[1, H, W, C]`, kept.
+    pub fn forward_part(
+        &self,
+        x: Tensor<4>,
+        statistics: &GroupStatistics,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let scaling = [self.weight.val(), self.bias.val()];
+        sumi_kernels::group_norm_part(x, scaling, statistics, self.groups, self.eps, activation)
     }
 }
 
