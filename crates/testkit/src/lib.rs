@@ -4,6 +4,7 @@
 
 mod close;
 pub mod golden;
+pub mod hostile;
 mod mixture;
 
 pub use close::{assert_close, relative_error};

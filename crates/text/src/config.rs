@@ -331,6 +331,9 @@ fn read<T: for<'de> Deserialize<'de> + Default>(path: &Path) -> Result<T> {
         return Ok(T::default());
     }
     let text = read_text(path)?;
+    if !text.trim_start().starts_with('{') {
+        return Err(TextError::malformed(path, "", "a JSON object", "something else"));
+    }
     serde_json::from_str(&text).map_err(|error| TextError::json(path, &error))
 }
 
