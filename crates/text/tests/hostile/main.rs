@@ -84,6 +84,39 @@ fn a_json_file_or_model_cut_at_any_byte_is_an_error() {
     }
 }
 
+/// Files whose tokens are as short as can be, where what is kept of each weighs most.
+#[test]
+fn dense_files_stay_within_their_memory() {
+    let tokens = 1_000_000;
+    let each = |one: fn(u32) -> String| (0..tokens).map(one).collect::<Vec<_>>();
+    let map = each(|id| format!("\"{id:x}\":{id}")).join(",");
+    let list = each(|id| format!("[\"{id:x}\",0]")).join(",");
+    let merges = "[\"a a\"".to_owned() + &",\"a a\"".repeat(tokens as usize - 1) + "]";
+    let model = |model: String| format!("{{\"model\": {{{model}}}}}").into_bytes();
+    let lines = each(|id| format!("{id:x}\n")).concat();
+    let folders = [
+        ("vocab.txt", lines.into_bytes()),
+        ("tokenizer.json", model(format!("\"type\": \"WordPiece\", \"vocab\": {{{map}}}"))),
+        ("tokenizer.json", model(format!("\"type\": \"Unigram\", \"vocab\": [{list}]"))),
+        (
+            "tokenizer.json",
+            model(format!("\"type\": \"BPE\", \"vocab\": {{\"a\": 0}}, \"merges\": {merges}")),
+        ),
+        (
+            "tokenizer.json",
+            model(format!(
+                "\"type\": \"BPE\", \"vocab\": {{\"a\": 0, \"aa\": 1}}, \"merges\": {merges}"
+            )),
+        ),
+    ];
+    for (file, bytes) in folders {
+        let folder = Folder::of(&[(file, &bytes)]);
+        let (_, peak) = peak_of(|| Tokenizer::open(folder.path()).map(drop));
+        let limit = 4 * bytes.len() + SLACK_BYTES;
+        assert!(peak <= limit, "{file}: {peak} bytes for a file of {}", bytes.len());
+    }
+}
+
 /// Mutates one file of one kind of folder at a time; the folders share the number of inputs.
 fn survive(wanted: &str, seed: u64) {
     let mut folders: Vec<_> = valid();
