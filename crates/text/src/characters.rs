@@ -27,6 +27,11 @@ pub(crate) fn is_word(c: char) -> bool {
     within(&tables::WORDS, c)
 }
 
+/// White space as Python's strings and regular expressions have it: four control characters more.
+pub(crate) fn is_python_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
+}
+
 /// `[^\s\p{L}\p{N}]`.
 pub(crate) fn is_sign(c: char) -> bool {
     !is_space(c) && !is_letter(c) && !is_number(c)
