@@ -345,7 +345,7 @@ fn spiece(folder: &Path, config: &mut Config) -> Result<Vocab> {
     if !all.iter().any(|name| name.content().contains("<extra_id_")) {
         all.extend(extra);
     }
-    if config.extra_special_tokens.is_none() {
+    if config.extra().is_empty() {
         config.extra_special_tokens = Some(Extra(all));
     }
     let charsmap = match charsmap.is_empty() {
