@@ -13,19 +13,19 @@ mod folder;
 mod generate;
 mod guide;
 mod interpolate;
-mod keys;
 mod likelihood;
 mod plan;
 mod scheduler;
 mod settings;
+mod weights;
 
 pub use batch::{Batch, TorchNoise};
 pub use classifier::{CLASSIFIER_CLASS, Classifier, classifier_config};
-pub use denoiser::UNetDenoiser;
+pub use denoiser::{Classed, Network, NetworkDenoiser, UNetDenoiser, WithAndWithout};
 pub use edit::Edit;
 pub use error::ModelError;
 pub use folder::{
-    Card, Model, POINT, component, newest_checkpoint, read_unet, resolve, unet_config,
+    Card, Model, POINT, component, config_of, newest_checkpoint, read_unet, resolve, unet_config,
     write_tensors,
 };
 pub use generate::{Classes, Generated, Generator, Request};
@@ -34,3 +34,4 @@ pub use interpolate::{Ends, Interpolation};
 pub use likelihood::{DensityBits, Known, Likelihood};
 pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};
+pub use weights::fill;

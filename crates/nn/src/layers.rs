@@ -111,6 +111,13 @@ impl Conv2d {
         Stride { step: 1, padding: Padding::all(kernel / 2), upsample: false }
     }
 
+    /// The same layer, which takes its pixels as they are.
+    pub fn without_upsampling(&self) -> Self {
+        let mut layer = self.clone();
+        layer.stride.upsample = false;
+        layer
+    }
+
     /// # Shapes
     /// `[N, H, W, in]` to `[N, H', W', out]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
@@ -218,7 +225,8 @@ impl Embedding {
         let length = indices.len();
         let indices =
             Tensor::<1, Int>::from_data(TensorData::new(indices, [length]), &weight.device());
-        weight.select(0, indices)
+        // The rows of an embedding that is kept in 16 bits are widened as they are looked up.
+        weight.select(0, indices).cast(burn::tensor::DType::F32)
     }
 }
 

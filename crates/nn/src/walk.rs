@@ -59,10 +59,12 @@ pub fn within(path: &mut String, name: &str, work: impl FnOnce(&mut String)) {
 /// }
 /// layers!(FeedForward { fc1, fc2 });
 /// ```
+///
+/// A struct of any layers, as in `struct Block<A: Module>`, is written `layers!(Block<A> { .. } where A)`.
 #[macro_export]
 macro_rules! layers {
-    ($owner:ty { $($field:ident),* $(,)? }) => {
-        impl $crate::Layers for $owner {
+    ($owner:ty { $($field:ident),* $(,)? } $(where $inner:ident)?) => {
+        impl$(<$inner: ::burn::module::Module + $crate::Layers>)? $crate::Layers for $owner {
             fn visit_layers<'a>(
                 &'a self,
                 path: &mut String,

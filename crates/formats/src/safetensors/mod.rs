@@ -8,9 +8,12 @@ mod header;
 
 pub use header::Header;
 
-use crate::{NamedTensor, Result, TensorMap, atomic, source};
+use crate::state::{OpenFile, Run, StateDict};
+use crate::strided::Layout;
+use crate::{FormatError, NamedTensor, Result, TensorMap, atomic, source};
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Reads a file's tensors and metadata.
 ///
@@ -40,6 +43,29 @@ pub fn read_header(path: impl AsRef<Path>) -> Result<Header> {
 /// As [`read`].
 pub fn from_bytes(bytes: &[u8]) -> Result<TensorMap> {
     parse(Path::new(""), &mut &*bytes, bytes.len() as u64)
+}
+
+/// The tensors of a file, as places in it.
+pub(crate) fn locate(file: &Arc<OpenFile>) -> Result<StateDict> {
+    let (path, length) = (file.path(), file.length());
+    let mut reader = file.reader();
+    let header = Header::parse(path, &mut reader, length)?;
+    let data_bytes = header.tensors.iter().map(|info| info.bytes).sum::<u64>();
+    // The header was held against the file: its data ends where the file ends.
+    let mut start = length - data_bytes;
+    let mut state = StateDict::default();
+    for info in header.tensors {
+        let Some(run) = Run::new(file, start, info.bytes) else {
+            let field = format!("tensor `{}`", info.name);
+            let found = format!("{} bytes at {start}", info.bytes);
+            let expected = "data within the file";
+            return Err(FormatError::malformed(path, &field, None, expected, found));
+        };
+        start += info.bytes;
+        state.insert_run(info.name, info.dtype, Layout::row_major(0, info.shape), run)?;
+    }
+    state.set_metadata(header.metadata);
+    Ok(state)
 }
 
 fn parse(path: &Path, reader: &mut impl Read, length: u64) -> Result<TensorMap> {

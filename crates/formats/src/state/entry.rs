@@ -1,0 +1,248 @@
+//! A tensor that still lies in its file.
+
+use super::floats::{Floats, not_finite};
+use super::run::{CHUNK_BYTES, Run};
+use crate::strided::Layout;
+use crate::{Dtype, FormatError, Result, tensor};
+use bytes::Bytes;
+use std::path::Path;
+
+/// Below this many bytes a tensor is copied: a page costs more to map than to read.
+const MAPPED_FROM_BYTES: usize = 1 << 16;
+
+/// A run of elements, and how a tensor lies in it.
+#[derive(Clone, Debug)]
+struct Piece {
+    run: Run,
+    layout: Layout,
+}
+
+/// A tensor of a [`super::StateDict`], none of whose elements was read yet.
+///
+/// Views of it (rows, a transpose, a stack) are made without reading either.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    pieces: Vec<Piece>,
+}
+
+impl Entry {
+    /// A tensor in a run, or nothing where it reaches outside.
+    pub(crate) fn new(dtype: Dtype, layout: Layout, run: Run) -> Option<Self> {
+        let fits = layout.fits(run.bytes() / dtype.size());
+        tensor::bytes(dtype, &layout.shape)?;
+        let shape = layout.shape.clone();
+        fits.then(|| Self { dtype, shape, pieces: vec![Piece { run, layout }] })
+    }
+
+    /// The type of its elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Its dimensions, slowest first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// How many elements it has.
+    pub fn elements(&self) -> usize {
+        tensor::elements(&self.shape).unwrap_or(usize::MAX)
+    }
+
+    /// The file that it lies in.
+    pub fn path(&self) -> &Path {
+        self.pieces.first().map_or(Path::new(""), |piece| piece.run.path())
+    }
+
+    /// Some of its rows: `count` of them from `start` on.
+    pub fn rows(&self, start: usize, count: usize) -> Option<Self> {
+        let [piece] = &self.pieces[..] else { return None };
+        let (&rows, &stride) = (self.shape.first()?, piece.layout.strides.first()?);
+        if start.checked_add(count)? > rows {
+            return None;
+        }
+        let mut layout = piece.layout.clone();
+        layout.offset = layout.offset.checked_add(start.checked_mul(stride)?)?;
+        layout.shape[0] = count;
+        Self::new(self.dtype, layout, piece.run.clone())
+    }
+
+    /// The transpose of a matrix.
+    pub fn transposed(&self) -> Option<Self> {
+        let ([piece], [_, _]) = (&self.pieces[..], &self.shape[..]) else { return None };
+        let mut layout = piece.layout.clone();
+        layout.shape.reverse();
+        layout.strides.reverse();
+        Self::new(self.dtype, layout, piece.run.clone())
+    }
+
+    /// The same elements in another shape of as many.
+    pub fn reshaped(&self, shape: &[usize]) -> Option<Self> {
+        if tensor::elements(shape) != Some(self.elements()) {
+            return None;
+        }
+        match &self.pieces[..] {
+            // Pieces stand one after another, whatever the whole is called.
+            [piece] if piece.layout.is_contiguous() => {
+                let layout = Layout::row_major(piece.layout.offset, shape.to_vec());
+                Self::new(self.dtype, layout, piece.run.clone())
+            }
+            [_] => None,
+            pieces => {
+                Some(Self { dtype: self.dtype, shape: shape.to_vec(), pieces: pieces.to_vec() })
+            }
+        }
+    }
+
+    /// Tensors of one type and one row's shape, one below another.
+    pub fn stacked(parts: &[Self]) -> Option<Self> {
+        let first = parts.first()?;
+        let mut shape = first.shape.clone();
+        let row = shape.get(1..)?.to_vec();
+        shape[0] = 0;
+        let mut pieces = Vec::new();
+        for part in parts {
+            if part.dtype != first.dtype || part.shape.get(1..)? != row {
+                return None;
+            }
+            shape[0] = shape[0].checked_add(part.shape[0])?;
+            pieces.extend(part.pieces.iter().cloned());
+        }
+        tensor::bytes(first.dtype, &shape)?;
+        Some(Self { dtype: first.dtype, shape, pieces })
+    }
+
+    /// The stored bytes: borrowed from the map where they lie there as a whole, otherwise read.
+    ///
+    /// # Errors
+    /// A file that cannot be read or mapped, a checksum that does not hold.
+    pub fn bytes(&self) -> Result<Bytes> {
+        if let Some(bytes) = self.mapped()? {
+            return Ok(bytes);
+        }
+        let mut all = Vec::with_capacity(self.elements().saturating_mul(self.dtype.size()));
+        self.chunks(|chunk| {
+            all.extend_from_slice(chunk);
+            Ok(())
+        })?;
+        Ok(all.into())
+    }
+
+    /// The elements as numbers of type `wanted`: F32, F16 or BF16, anything else being F32.
+    ///
+    /// Without a conversion they are borrowed from the map, and without a copy where they are
+    /// aligned; a conversion rounds to nearest, ties to even, and takes no more memory than its
+    /// result.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`]; a number that is not finite, or that is not in the wanted type.
+    pub fn floats(&self, name: &str, wanted: Dtype) -> Result<Floats> {
+        if wanted == self.dtype
+            && let Some(bytes) = self.mapped()?
+            && bytes.len() >= MAPPED_FROM_BYTES
+            && (bytes.as_ptr() as usize).is_multiple_of(wanted.size())
+        {
+            if let Some(at) = not_finite(wanted, &bytes) {
+                return Err(self.not_finite(name, at, wanted));
+            }
+            return Ok(Floats::Mapped(wanted, bytes));
+        }
+        let mut floats = Floats::with_capacity(wanted, self.elements());
+        let mut scratch = Vec::new();
+        self.chunks(|chunk| {
+            let from = floats.len();
+            floats.extend(self.dtype, chunk, &mut scratch);
+            match floats.not_finite(from) {
+                Some(at) => Err(self.not_finite(name, at, wanted)),
+                None => Ok(()),
+            }
+        })?;
+        Ok(floats)
+    }
+
+    /// Hands out the bytes of [`Self::floats`], or of [`Self::bytes`] where nothing is wanted, a
+    /// chunk at a time.
+    ///
+    /// # Errors
+    /// As theirs, and what `take` fails with.
+    pub fn stream(
+        &self,
+        name: &str,
+        wanted: Option<Dtype>,
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let Some(wanted) = wanted.filter(|&wanted| wanted != self.dtype) else {
+            return self.chunks(take);
+        };
+        let mut floats = Floats::with_capacity(wanted, CHUNK_BYTES / self.dtype.size());
+        let (mut scratch, mut done) = (Vec::new(), 0);
+        self.chunks(|chunk| {
+            floats.clear();
+            floats.extend(self.dtype, chunk, &mut scratch);
+            if let Some(at) = floats.not_finite(0) {
+                return Err(self.not_finite(name, done + at, wanted));
+            }
+            done += floats.len();
+            take(floats.as_bytes())
+        })
+    }
+
+    fn not_finite(&self, name: &str, at: usize, wanted: Dtype) -> FormatError {
+        let expected = match wanted == self.dtype {
+            true => "finite numbers".to_owned(),
+            false => format!("numbers that are finite in {}", wanted.name()),
+        };
+        let mut index = 0;
+        let mut value = f32::NAN;
+        // The offending element is read again: errors are rare and may take their time.
+        let _ = self.chunks(|chunk| {
+            let count = chunk.len() / self.dtype.size();
+            if (index..index + count).contains(&at) {
+                let start = (at - index) * self.dtype.size();
+                let mut one = Vec::new();
+                let element = &chunk[start..start + self.dtype.size()];
+                super::floats::widen(self.dtype, element, &mut one);
+                value = one.first().copied().unwrap_or(f32::NAN);
+            }
+            index += count;
+            Ok(())
+        });
+        FormatError::tensor(self.path(), name, expected, format!("{value} at index {at}"))
+    }
+
+    /// The bytes as they lie in the map, where they lie there in order.
+    fn mapped(&self) -> Result<Option<Bytes>> {
+        let [Piece { run, layout }] = &self.pieces[..] else { return Ok(None) };
+        if !layout.is_contiguous() {
+            return Ok(None);
+        }
+        let width = self.dtype.size();
+        run.mapped(layout.offset * width, self.elements() * width).map(Some)
+    }
+
+    /// Copies the stored elements in row-major order, whole elements at a time.
+    fn chunks(&self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let width = self.dtype.size();
+        let mut buffer = Vec::new();
+        for Piece { run, layout } in &self.pieces {
+            if !layout.is_contiguous() {
+                let mut stored = vec![0; run.bytes()];
+                run.read(0, &mut stored)?;
+                take(&layout.gather(self.dtype, &stored))?;
+                continue;
+            }
+            let all = tensor::elements(&layout.shape).unwrap_or(0) * width;
+            buffer.resize(CHUNK_BYTES.min(all), 0);
+            let mut done = 0;
+            while done < all {
+                let chunk = &mut buffer[..CHUNK_BYTES.min(all - done)];
+                run.read(layout.offset * width + done, chunk)?;
+                done += chunk.len();
+                take(chunk)?;
+            }
+        }
+        Ok(())
+    }
+}
