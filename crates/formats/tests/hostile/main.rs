@@ -9,6 +9,7 @@
 mod allocator;
 mod build;
 mod files;
+mod lora;
 mod mutate;
 mod numpy;
 mod safetensors;

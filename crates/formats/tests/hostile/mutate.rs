@@ -6,7 +6,7 @@ use crate::build::torch_archive;
 use crate::files::{self, Format};
 
 /// Inputs for each parser, shared out among the forms of its format.
-fn inputs() -> usize {
+pub fn inputs() -> usize {
     let set = std::env::var("SUMI_MUTATIONS").ok();
     set.map_or(20_000, |count| count.parse().unwrap())
 }
@@ -15,10 +15,10 @@ fn inputs() -> usize {
 const TELLING: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, (1 << 42) + 1, u64::MAX];
 
 /// Xorshift: small, and the same on every machine.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -26,7 +26,7 @@ impl Dice {
     }
 }
 
-fn mutate(valid: &[u8], dice: &mut Dice) -> Vec<u8> {
+pub fn mutate(valid: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = valid.to_vec();
     for _ in 0..1 + dice.roll(4) {
         if bytes.is_empty() {
