@@ -30,6 +30,10 @@ pub const MAX_SHARDS: usize = 1_024;
 /// may take 48 times the memory of its text, which [`SLACK_BYTES`] covers.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 18;
 
+/// The longest file of a tokenizer that is copied, in bytes: `tokenizer.json` of a large vocabulary
+/// has 17 million.
+pub const MAX_TOKENIZER_BYTES: u64 = 1 << 26;
+
 /// The longest run of bytes that one deflated byte can stand for, from the format: a match of 258
 /// bytes in as few as two bits.
 const DEFLATE_RATIO: u64 = 1_032;

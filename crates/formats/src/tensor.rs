@@ -53,6 +53,11 @@ impl Dtype {
         }
     }
 
+    /// Whether its numbers are floating-point ones.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::Bf16)
+    }
+
     /// The name that safetensors gives the type, such as `BF16`.
     pub fn name(self) -> &'static str {
         match self {

@@ -11,10 +11,14 @@
 mod family;
 mod folder;
 mod names;
+mod save;
+mod single;
 mod weights;
 
 pub use family::{Family, Prediction};
 pub use names::present_name;
+pub use save::Target;
+pub use single::to_single_file;
 
 use crate::{Result, StateDict};
 use serde_json::{Map, Value};
@@ -99,7 +103,11 @@ impl Checkpoint {
     /// # Errors
     /// As [`Self::open`], and a variant that no component has.
     pub fn open_with(path: impl AsRef<Path>, preferences: &Preferences) -> Result<Self> {
-        folder::open(path.as_ref(), preferences)
+        let path = path.as_ref();
+        match path.is_file() {
+            true => single::open(path, preferences),
+            false => folder::open(path, preferences),
+        }
     }
 
     /// The component of that name.

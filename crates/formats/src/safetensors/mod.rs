@@ -10,7 +10,8 @@ pub use header::Header;
 
 use crate::state::{OpenFile, Run, StateDict};
 use crate::strided::Layout;
-use crate::{FormatError, NamedTensor, Result, TensorMap, atomic, source};
+use crate::{Dtype, FormatError, NamedTensor, Result, TensorInfo, TensorMap, atomic, source};
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -98,6 +99,52 @@ pub fn write(path: impl AsRef<Path>, map: &TensorMap) -> Result<()> {
         }
         writer.flush()
     })
+}
+
+/// Writes the tensors of a state dict to a file, whole or not at all, one chunk at a time; those of
+/// floating-point numbers in `dtype`, where one is given.
+///
+/// `progress` is told how many bytes were written since it was last told, and may stop the writing
+/// with an error.
+///
+/// # Errors
+/// [`FormatError::Io`] where a file cannot be read or written; [`FormatError::Tensor`] for a number
+/// that is not finite in `dtype`; whatever `progress` fails with.
+pub fn write_state(
+    path: impl AsRef<Path>,
+    state: &StateDict,
+    dtype: Option<Dtype>,
+    metadata: &BTreeMap<String, String>,
+    mut progress: impl FnMut(u64) -> Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let tensors: Vec<(&str, &crate::Entry)> = state.iter().collect();
+    let infos: Vec<TensorInfo> =
+        tensors.iter().map(|(name, entry)| entry.info(name, dtype)).collect();
+    let (header, order) = header::compose_infos(path, &infos, metadata)?;
+    // An error on the way is of this crate, which an error of the writer cannot carry unharmed.
+    let mut failed = None;
+    let written = atomic::write_file(path, |file| {
+        let mut writer = BufWriter::new(file);
+        writer.write_all(&header)?;
+        for index in order {
+            let ((name, entry), wanted) = (tensors[index], infos[index].dtype);
+            let streamed = entry.stream(name, Some(wanted), |chunk| {
+                let written = writer.write_all(chunk);
+                written.map_err(|error| FormatError::io(path, "write the file", error))?;
+                progress(chunk.len() as u64)
+            });
+            if let Err(error) = streamed {
+                failed = Some(error);
+                return Err(std::io::ErrorKind::Other.into());
+            }
+        }
+        writer.flush()
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => written,
+    }
 }
 
 /// The bytes that [`write()`] would put into a file.

@@ -3,7 +3,7 @@
 use super::floats::{Floats, not_finite};
 use super::run::{CHUNK_BYTES, Run};
 use crate::strided::Layout;
-use crate::{Dtype, FormatError, Result, tensor};
+use crate::{Dtype, FormatError, Result, TensorInfo, tensor};
 use bytes::Bytes;
 use std::path::Path;
 
@@ -54,6 +54,13 @@ impl Entry {
     /// The file that it lies in.
     pub fn path(&self) -> &Path {
         self.pieces.first().map_or(Path::new(""), |piece| piece.run.path())
+    }
+
+    /// What a header would say of it, floating-point numbers being kept in `floats` where given.
+    pub fn info(&self, name: &str, floats: Option<Dtype>) -> TensorInfo {
+        let dtype = floats.filter(|_| self.dtype.is_float()).unwrap_or(self.dtype);
+        let bytes = self.elements().saturating_mul(dtype.size()) as u64;
+        TensorInfo { name: name.to_owned(), dtype, shape: self.shape.clone(), bytes }
     }
 
     /// Some of its rows: `count` of them from `start` on.

@@ -15,6 +15,7 @@ use crate::strided::Layout;
 use crate::{FormatError, Result, safetensors, torch};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -168,6 +169,22 @@ impl StateDict {
     /// How many numbers all tensors hold.
     pub fn parameters(&self) -> u64 {
         self.entries.values().map(|entry| entry.elements() as u64).fold(0, u64::saturating_add)
+    }
+
+    /// Whether any name begins so.
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        let mut from = self.entries.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        from.next().is_some_and(|(name, _)| name.starts_with(prefix))
+    }
+
+    /// The tensors whose names begin so, without that beginning.
+    pub fn under(&self, prefix: &str) -> Self {
+        let tensors = self
+            .entries
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .map_while(|(name, entry)| Some((name.strip_prefix(prefix)?, entry)));
+        let entries = tensors.map(|(name, entry)| (name.to_owned(), entry.clone())).collect();
+        Self { entries, metadata: self.metadata.clone() }
     }
 
     /// The same names with what `change` makes of their tensors.
