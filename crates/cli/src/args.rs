@@ -4,8 +4,10 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod edit;
+mod lora;
 
 pub use edit::{EditArgs, FilmArgs, GuidanceArgs, InterpolateArgs};
+pub use lora::{LoraArgs, LoraCommand, LoraConvertArgs, LoraInspectArgs, LoraMergeArgs};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -39,6 +41,8 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Say what a model, a config or a file of tensors holds
     Inspect(InspectArgs),
+    /// Say what a LoRA holds, fold it into a checkpoint, write it in another layout
+    Lora(LoraArgs),
     /// Measure how good a model is
     Eval(crate::eval::EvalArgs),
     /// Measure how fast a network runs on this machine

@@ -10,6 +10,7 @@ mod eval;
 mod film;
 mod inspect;
 mod interpolate;
+mod lora;
 mod output;
 mod points;
 mod progress;
@@ -55,6 +56,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Film(args) => film::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Lora(args) => lora::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),
     }

@@ -33,7 +33,7 @@ pub use generate::{Classes, Generated, Generator, Request};
 pub use guide::{ByClassifier, Guidance, Weak};
 pub use interpolate::{Ends, Interpolation};
 pub use likelihood::{DensityBits, Known, Likelihood};
-pub use lora::{attach_lora, lora_targets};
+pub use lora::{adapter_values, attach_lora, lora_targets};
 pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};
 pub use weights::fill;

@@ -1,6 +1,7 @@
 //! From the adapters of files to those beside a network's layers.
 
 use crate::ModelError;
+use sumi_formats::FormatError;
 use sumi_formats::lora::{Matched, Part, Resolved, Targets};
 use sumi_nn::{AdapterValues, Layers, attach, layer_shapes};
 
@@ -26,21 +27,25 @@ pub fn attach_lora<N: Layers>(
     weight: f64,
 ) -> Result<usize, ModelError> {
     let own = resolved.matched.iter().filter(|matched| matched.part == part);
-    let adapters =
-        own.map(|matched| adapter(matched, weight)).collect::<Result<Vec<_>, ModelError>>()?;
+    let adapters = own
+        .map(|matched| Ok((matched.module.clone(), adapter_values(matched, weight)?)))
+        .collect::<Result<Vec<_>, FormatError>>()?;
     let count = adapters.len();
     attach(network, adapters)?;
     Ok(count)
 }
 
-fn adapter(matched: &Matched, weight: f64) -> Result<(String, AdapterValues), ModelError> {
+/// The numbers of an adapter for its layer, `weight` times.
+///
+/// # Errors
+/// Numbers that are not finite.
+pub fn adapter_values(matched: &Matched, weight: f64) -> Result<AdapterValues, FormatError> {
     let values = matched.values()?;
-    let adapter = AdapterValues {
+    Ok(AdapterValues {
         rank: values.rank,
         down: values.down,
         up: values.up,
         magnitude: values.magnitude,
         scale: values.scale * weight,
-    };
-    Ok((matched.module.clone(), adapter))
+    })
 }

@@ -107,7 +107,9 @@ impl std::str::FromStr for LoraChoice {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (path, weight) = match text.rsplit_once(':') {
             // A colon may also be part of the path.
-            Some((path, number)) if !number.contains(['/', '\\', '.']) || number.parse::<f64>().is_ok() => {
+            Some((path, number))
+                if !number.contains(['/', '\\', '.']) || number.parse::<f64>().is_ok() =>
+            {
                 let weight = number.parse::<f64>().ok().filter(|weight| weight.is_finite());
                 let wrong = || format!("expected LORA:WEIGHT with a finite number, found {number}");
                 (path, weight.ok_or_else(wrong)?)

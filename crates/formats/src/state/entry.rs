@@ -6,6 +6,7 @@ use crate::strided::Layout;
 use crate::{Dtype, FormatError, Result, TensorInfo, tensor};
 use bytes::Bytes;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Below this many bytes a tensor is copied: a page costs more to map than to read.
 const MAPPED_FROM_BYTES: usize = 1 << 16;
@@ -16,6 +17,9 @@ struct Piece {
     run: Run,
     layout: Layout,
 }
+
+/// A change to the numbers of a tensor.
+pub type Edit = Arc<dyn Fn(Vec<f32>) -> Result<Vec<f32>> + Send + Sync>;
 
 /// A tensor of a [`super::StateDict`], none of whose elements was read yet.
 ///
@@ -121,6 +125,29 @@ impl Entry {
         Some(Self { dtype: first.dtype, shape, pieces })
     }
 
+    /// The tensor of type `dtype` (F32, F16 or BF16) that `edit` makes of this one's numbers, anew
+    /// each time that they are read; as many come out as go in.
+    pub fn edited(&self, name: &str, dtype: Dtype, edit: Edit) -> Self {
+        let Some(piece) = self.pieces.first() else { return self.clone() };
+        let (base, name) = (self.clone(), name.to_owned());
+        let make = move || {
+            let values = base.floats(&name, Dtype::F32)?.into_f32();
+            let mut floats = Floats::with_capacity(dtype, values.len());
+            floats.extend(Dtype::F32, bytemuck::cast_slice(&edit(values)?), &mut Vec::new());
+            match floats.not_finite(0) {
+                Some(at) => {
+                    let expected = format!("numbers that are finite in {}", dtype.name());
+                    let found = format!("another at index {at} after a change");
+                    Err(FormatError::tensor(base.path(), &name, expected, found))
+                }
+                None => Ok(floats.as_bytes().to_vec()),
+            }
+        };
+        let run = piece.run.made(self.elements().saturating_mul(dtype.size()), make);
+        let layout = Layout::row_major(0, self.shape.clone());
+        Self { dtype, shape: self.shape.clone(), pieces: vec![Piece { run, layout }] }
+    }
+
     /// The stored bytes: borrowed from the map where they lie there as a whole, otherwise read.
     ///
     /// # Errors
@@ -222,7 +249,7 @@ impl Entry {
     /// The bytes as they lie in the map, where they lie there in order.
     fn mapped(&self) -> Result<Option<Bytes>> {
         let [Piece { run, layout }] = &self.pieces[..] else { return Ok(None) };
-        if !layout.is_contiguous() {
+        if !layout.is_contiguous() || run.is_made() {
             return Ok(None);
         }
         let width = self.dtype.size();
@@ -234,6 +261,10 @@ impl Entry {
         let width = self.dtype.size();
         let mut buffer = Vec::new();
         for Piece { run, layout } in &self.pieces {
+            if let Some(made) = run.make() {
+                take(&layout.gather(self.dtype, &made?))?;
+                continue;
+            }
             if !layout.is_contiguous() {
                 let mut stored = vec![0; run.bytes()];
                 run.read(0, &mut stored)?;
