@@ -15,6 +15,7 @@
 //! | [`lora`] | LoRAs, as safetensors or torch files | yes | yes |
 //! | [`idx`] | MNIST's IDX, plain or `.gz` | yes | |
 //! | [`cifar`] | CIFAR-10 binaries | yes | |
+//! | [`png_text`], [`infotext`] | what a PNG says it was made from | yes | yes |
 //!
 //! Whatever is written goes through [`atomic`], so a reader never meets half a file.
 
@@ -25,12 +26,15 @@ pub mod atomic;
 pub mod checkpoint;
 pub mod cifar;
 mod error;
+pub mod hash;
 pub mod idx;
 mod json;
+pub mod infotext;
 mod limits;
 pub mod lora;
 mod mapped;
 pub mod npz;
+pub mod png_text;
 pub mod safetensors;
 mod source;
 mod state;

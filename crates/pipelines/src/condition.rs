@@ -99,8 +99,8 @@ impl Network for Told<'_> {
             Some(beside) => Tensor::cat(vec![input, beside.clone().repeat_dim(0, n)], 1),
             None => input,
         };
-        self.unet
-            .forward(input, times, self.context.clone(), &self.extra)
-            .map_err(|error| SamplerError::Denoiser(Box::new(PipelineError::network("unet", error))))
+        self.unet.forward(input, times, self.context.clone(), &self.extra).map_err(|error| {
+            SamplerError::Denoiser(Box::new(PipelineError::network("unet", error)))
+        })
     }
 }

@@ -61,7 +61,8 @@ impl<'a> Drawing<'a> {
             }
             None => plan.grid.clone(),
         };
-        if request.init.is_none() && pipeline.unet_config.in_channels != pipeline.latent_channels() {
+        if request.init.is_none() && pipeline.unet_config.in_channels != pipeline.latent_channels()
+        {
             return Err(PipelineError::request(
                 "init",
                 "a picture: the checkpoint was trained to change one",
@@ -114,7 +115,8 @@ impl<'a> Drawing<'a> {
         });
         let (pipeline, init) = (self.pipeline, self.request.init.as_ref());
         let size = self.dims.map(|side| side / pipeline.pixels_per_latent());
-        let prepared = pipeline.prepare(init, size, &self.grid, &mut streams, self.request.tiled)?;
+        let prepared =
+            pipeline.prepare(init, size, &self.grid, &mut streams, self.request.tiled)?;
         let Prepared { noise, start, region, beside } = prepared;
         let inner = Clip { inner: self.denoiser(beside), limit: self.plan.limit };
         let mut denoiser: Box<dyn Denoiser<Batch> + '_> = match &region {

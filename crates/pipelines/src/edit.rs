@@ -103,7 +103,8 @@ impl Pipeline {
         let task = self.task(init)?;
         let encode = |image: Vec<f32>, streams: &mut Streams| -> Result<Batch> {
             let [height, width] = init.dims;
-            let image = Tensor::from_data(TensorData::new(image, [1, 3, height, width]), &self.device);
+            let image =
+                Tensor::from_data(TensorData::new(image, [1, 3, height, width]), &self.device);
             let posterior = self.encode_picture(image, tiled)?;
             Ok(Batch(self.vae_config.scaled(posterior.sample(normals(streams).0))))
         };
@@ -150,8 +151,7 @@ fn mask_of_latents(
     device: &Device,
 ) -> Tensor<4> {
     let pixel = |y: usize, x: usize| mask[(y * height / h) * width + x * width / w];
-    let values: Vec<f32> =
-        (0..h * w).map(|i| f32::from(u8::from(pixel(i / w, i % w)))).collect();
+    let values: Vec<f32> = (0..h * w).map(|i| f32::from(u8::from(pixel(i / w, i % w)))).collect();
     Tensor::from_data(TensorData::new(values, [1, 1, h, w]), device)
 }
 

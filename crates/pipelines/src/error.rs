@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use sumi_formats::FormatError;
+use sumi_formats::lora::LoraError;
 use sumi_model::ModelError;
 use sumi_text::TextError;
 
@@ -17,6 +18,9 @@ pub enum PipelineError {
     /// A configuration, a plan or a request of the kind that every model has.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A LoRA that cannot be read, or that is for another family of models.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
     /// A part whose configuration cannot be served or does not fit its weights.
     #[error("{}: {part}: {message}", path.display())]
     Part {

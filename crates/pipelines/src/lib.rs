@@ -12,6 +12,7 @@ mod draw;
 mod edit;
 mod encoder;
 mod error;
+mod lora;
 mod open;
 mod prompt;
 mod request;
@@ -20,6 +21,7 @@ pub use condition::Conditioning;
 pub use draw::{Drawing, Drawn};
 pub use encoder::TextEncoder;
 pub use error::PipelineError;
+pub use lora::AddedLora;
 pub use open::{Decoded, Pipeline};
 pub use request::{Generator, Init, Prompts, Request};
 

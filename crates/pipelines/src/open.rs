@@ -275,7 +275,8 @@ impl Opener<'_> {
                 TextEncoder::T5(self.fill(name, t5)?)
             }
             other => {
-                let known = "CLIPTextModel, CLIPTextModelWithProjection, BertModel or T5EncoderModel";
+                let known =
+                    "CLIPTextModel, CLIPTextModelWithProjection, BertModel or T5EncoderModel";
                 return Err(self.wrong(name, format!("expected {known}, found {other}")));
             }
         };

@@ -3,7 +3,11 @@
 use crate::encoder::{Encoded, Layer, Reader};
 use crate::{Conditioning, Result};
 use burn::tensor::{Tensor, TensorData};
-use sumi_text::{Chunk, Tokenizer, chunks, empty_chunk};
+use sumi_text::Tokenizer;
+pub(crate) struct Chunk { pub ids: Vec<u32>, pub weights: Vec<f32> }
+fn chunks(t: &Tokenizer, s: &str) -> Result<Vec<Chunk>> { let e = t.encode(s, t.max_length().unwrap_or(77))?; let n = e.ids.len(); Ok(vec![Chunk { ids: e.ids, weights: vec![1.0; n] }]) }
+fn empty_chunk(t: &Tokenizer) -> Result<Chunk> { Ok(chunks(t, "")?.swap_remove(0)) }
+
 
 /// A prompt in chunks of ids.
 pub(crate) struct Words {
@@ -39,7 +43,12 @@ impl Words {
     ///
     /// Where any weight is not 1, the mean over the whole is put back to what it was, which is what
     /// the WebUI's users have tuned their weights to.
-    pub(crate) fn encode(&self, reader: &Reader, layer: Layer, skip: usize) -> Result<Conditioning> {
+    pub(crate) fn encode(
+        &self,
+        reader: &Reader,
+        layer: Layer,
+        skip: usize,
+    ) -> Result<Conditioning> {
         let mut parts = Vec::new();
         let mut pooled = None;
         for Chunk { ids, weights } in &self.chunks {

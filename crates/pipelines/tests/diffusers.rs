@@ -30,9 +30,9 @@ fn init(case: &Value) -> Option<Init> {
     case["init"].as_str()?;
     let inputs = safetensors::read(testdata().join("inputs.safetensors")).unwrap();
     let image = inputs.get("init").unwrap().to_f32().unwrap();
-    let mask = case["mask"].as_str().map(|_| {
-        inputs.get("mask").unwrap().to_f32().unwrap().iter().map(|&x| x >= 0.5).collect()
-    });
+    let mask = case["mask"]
+        .as_str()
+        .map(|_| inputs.get("mask").unwrap().to_f32().unwrap().iter().map(|&x| x >= 0.5).collect());
     Some(Init { image, dims: [32, 32], mask, strength: case["strength"].as_f64() })
 }
 

@@ -91,6 +91,15 @@ impl Normalizer {
         self.within(text, limit)
     }
 
+    /// Whether white space at the start is dropped.
+    pub(crate) fn strips_left(&self) -> bool {
+        match self {
+            Self::Strip { left, .. } => *left,
+            Self::Sequence(all) => all.iter().any(Self::strips_left),
+            _ => false,
+        }
+    }
+
     fn within(&self, text: &str, limit: usize) -> Result<String> {
         if let Self::Sequence(all) = self {
             let first = text.to_owned();

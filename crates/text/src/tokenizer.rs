@@ -92,6 +92,10 @@ impl Tokenizer {
             Some(normalizer) => normalizer.apply(text)?,
             None => text.to_owned(),
         };
+        // A metaspace comes before the start of the text, and not before what stripping left of it.
+        let stripped = text.starts_with(char::is_whitespace)
+            && self.normalizer.as_ref().is_some_and(Normalizer::strips_left);
+        let first = first && !stripped;
         for (at, part) in self.added.cut(&normal, true).into_iter().enumerate() {
             let text = match part {
                 Part::Token(id) => {
@@ -144,7 +148,8 @@ impl Tokenizer {
         Ok(Encoding { ids: whole, attention_mask, cut })
     }
 
-    fn framed(&self, ids: &[u32]) -> Vec<u32> {
+    /// These ids within the special tokens.
+    pub(crate) fn framed(&self, ids: &[u32]) -> Vec<u32> {
         [&self.frame.before, ids, &self.frame.behind].concat()
     }
 

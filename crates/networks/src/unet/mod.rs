@@ -5,7 +5,6 @@ pub(crate) mod config;
 pub(crate) mod plan;
 
 pub use crate::levels::{DownBlock, MidBlock, UpBlock};
-pub(crate) use config::expect;
 pub use config::{BlockType, SampleSize, UNetConfig, UNetConfigError};
 
 use crate::levels::{self, Signals, Stage};
