@@ -39,10 +39,12 @@ pub enum Command {
     Film(FilmArgs),
     /// Print a noise schedule and its posteriors
     Schedule(ScheduleArgs),
-    /// Say what a model, a config or a file of tensors holds
+    /// Say what a model, a checkpoint, a config or a file of tensors holds
     Inspect(InspectArgs),
     /// Say what a LoRA holds, fold it into a checkpoint, write it in another layout
     Lora(LoraArgs),
+    /// Write a Stable Diffusion checkpoint in another layout or type
+    Convert(crate::convert::ConvertArgs),
     /// Measure how good a model is
     Eval(crate::eval::EvalArgs),
     /// Measure how fast a network runs on this machine
@@ -112,6 +114,15 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// The same for files.
+    pub fn stored(self) -> sumi_formats::Dtype {
+        match self {
+            Self::F32 => sumi_formats::Dtype::F32,
+            Self::Bf16 => sumi_formats::Dtype::Bf16,
+            Self::F16 => sumi_formats::Dtype::F16,
+        }
+    }
+
     /// The same for the layers.
     pub fn precision(self) -> sumi_nn::Precision {
         match self {
@@ -328,8 +339,8 @@ pub struct ScheduleArgs {
 
 #[derive(clap::Args, Debug)]
 pub struct InspectArgs {
-    /// A model folder, a checkpoint, a run folder, a component's config.json, a safetensors or a
-    /// torch file
+    /// A pipeline, model or run folder, a single-file checkpoint, a component's folder or config.json,
+    /// a safetensors or a torch file
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
     /// Print it as JSON

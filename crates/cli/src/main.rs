@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod convert;
 mod demo;
 mod device;
 mod edit;
@@ -57,6 +58,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Lora(args) => lora::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),
     }

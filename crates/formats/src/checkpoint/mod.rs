@@ -68,6 +68,14 @@ pub struct Part {
     pub folder: Option<PathBuf>,
 }
 
+/// The tensors of one component's folder, under their present names.
+///
+/// # Errors
+/// A folder without weights, a file that is broken or cut short.
+pub fn open_component(folder: &Path, class: &str) -> Result<StateDict> {
+    names::present(weights::open(folder, class, &Preferences::default())?, class)
+}
+
 /// A pipeline that was opened: what it is and where its tensors lie.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {

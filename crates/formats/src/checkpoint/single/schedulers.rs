@@ -22,6 +22,13 @@ impl Single<'_> {
         if let Some(prediction) = self.preferences.prediction {
             return Ok(prediction);
         }
+        let saved = self.saved.as_ref().and_then(|saved| saved.parts.get("scheduler"));
+        match saved.map(|scheduler| scheduler.config["prediction_type"].as_str()) {
+            Some(Some("v_prediction")) => return Ok(Prediction::V),
+            Some(Some("sample")) => return Ok(Prediction::Sample),
+            Some(_) => return Ok(Prediction::Epsilon),
+            None => {}
+        }
         let spec = self.state.metadata().get("modelspec.prediction_type");
         if let Some(spec) = spec {
             return Ok(match spec.starts_with('v') {
