@@ -4,10 +4,18 @@ use crate::encoder::{Encoded, Layer, Reader};
 use crate::{Conditioning, Result};
 use burn::tensor::{Tensor, TensorData};
 use sumi_text::Tokenizer;
-pub(crate) struct Chunk { pub ids: Vec<u32>, pub weights: Vec<f32> }
-fn chunks(t: &Tokenizer, s: &str) -> Result<Vec<Chunk>> { let e = t.encode(s, t.max_length().unwrap_or(77))?; let n = e.ids.len(); Ok(vec![Chunk { ids: e.ids, weights: vec![1.0; n] }]) }
-fn empty_chunk(t: &Tokenizer) -> Result<Chunk> { Ok(chunks(t, "")?.swap_remove(0)) }
-
+pub(crate) struct Chunk {
+    pub ids: Vec<u32>,
+    pub weights: Vec<f32>,
+}
+fn chunks(t: &Tokenizer, s: &str) -> Result<Vec<Chunk>> {
+    let e = t.encode(s, t.max_length().unwrap_or(77))?;
+    let n = e.ids.len();
+    Ok(vec![Chunk { ids: e.ids, weights: vec![1.0; n] }])
+}
+fn empty_chunk(t: &Tokenizer) -> Result<Chunk> {
+    Ok(chunks(t, "")?.swap_remove(0))
+}
 
 /// A prompt in chunks of ids.
 pub(crate) struct Words {

@@ -42,7 +42,8 @@ pub struct LoraMergeArgs {
     /// LoRAs, each with its weight, 1 where nothing is said, in the order in which they act
     #[arg(value_name = "LORA[:WEIGHT]", required = true)]
     pub loras: Vec<LoraChoice>,
-    /// The new checkpoint, in the layout of the old one; must not exist yet
+    /// The new checkpoint, where nothing is yet: a folder, or a single file where it ends in
+    /// .safetensors
     #[arg(long, value_name = "OUT")]
     pub out: PathBuf,
     /// The type of all weights; as they are where nothing is said

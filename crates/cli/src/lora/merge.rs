@@ -2,13 +2,13 @@
 
 use super::{resolved, targets, warn};
 use crate::args::{Dtype, LoraMergeArgs};
+use crate::convert;
 use crate::error::CliError;
 use crate::output::{data, talk};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use sumi_formats::checkpoint::Target;
 use sumi_formats::lora::{Matched, Part};
 use sumi_formats::{Checkpoint, Edit, FormatError};
 use sumi_nn::{Adapter, folded};
@@ -17,7 +17,9 @@ use sumi_nn::{Adapter, folded};
 type Stack = Vec<(Matched, f64)>;
 
 pub fn run(args: &LoraMergeArgs) -> Result<(), CliError> {
+    let layout = convert::layout(None, &args.out)?;
     let mut checkpoint = Checkpoint::open(&args.model)?;
+    convert::warn(&checkpoint);
     let targets = targets(&checkpoint);
     let mut stacks: BTreeMap<(Part, String), Stack> = BTreeMap::new();
     let mut used = Vec::new();
@@ -38,10 +40,9 @@ pub fn run(args: &LoraMergeArgs) -> Result<(), CliError> {
         }
     }
     let layers = stacks.len();
-    let dtype = args.dtype.map(format_dtype);
+    let dtype = args.dtype.map(Dtype::stored);
     fold(&mut checkpoint, stacks, dtype);
-    let target = Target { layout: checkpoint.layout, dtype, tokenizer: &|_, _| Vec::new() };
-    checkpoint.save(&args.out, &target, |_| Ok(()))?;
+    convert::write(&checkpoint, &args.out, layout, dtype)?;
     report(args, layers, used)
 }
 
@@ -52,14 +53,6 @@ fn report(args: &LoraMergeArgs, layers: usize, used: Vec<Value>) -> Result<(), C
             talk(format_args!("{}: {layers} layers changed", args.out.display()));
             Ok(())
         }
-    }
-}
-
-fn format_dtype(dtype: Dtype) -> sumi_formats::Dtype {
-    match dtype {
-        Dtype::F32 => sumi_formats::Dtype::F32,
-        Dtype::Bf16 => sumi_formats::Dtype::Bf16,
-        Dtype::F16 => sumi_formats::Dtype::F16,
     }
 }
 
