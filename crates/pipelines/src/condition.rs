@@ -47,7 +47,7 @@ impl Pipeline {
                 None => None,
             };
             if let Some(against) = &mut against {
-                prompt::level(&reader.tokenizer, &mut words, against)?;
+                prompt::level(reader, &mut words, against)?;
             }
             let said = |words: &Words| words.encode(reader, self.layer, prompts.clip_skip);
             with.push(said(&words)?);

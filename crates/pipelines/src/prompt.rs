@@ -3,19 +3,7 @@
 use crate::encoder::{Encoded, Layer, Reader};
 use crate::{Conditioning, Result};
 use burn::tensor::{Tensor, TensorData};
-use sumi_text::Tokenizer;
-pub(crate) struct Chunk {
-    pub ids: Vec<u32>,
-    pub weights: Vec<f32>,
-}
-fn chunks(t: &Tokenizer, s: &str) -> Result<Vec<Chunk>> {
-    let e = t.encode(s, t.max_length().unwrap_or(77))?;
-    let n = e.ids.len();
-    Ok(vec![Chunk { ids: e.ids, weights: vec![1.0; n] }])
-}
-fn empty_chunk(t: &Tokenizer) -> Result<Chunk> {
-    Ok(chunks(t, "")?.swap_remove(0))
-}
+use sumi_text::{Chunk, chunks, pad_chunks};
 
 /// A prompt in chunks of ids.
 pub(crate) struct Words {
@@ -28,7 +16,7 @@ pub(crate) struct Words {
 /// takes.
 pub(crate) fn read(reader: &Reader, text: &str, plain: bool) -> Result<Words> {
     if !plain {
-        return Ok(Words { chunks: chunks(&reader.tokenizer, text)?, cut: None });
+        return Ok(Words { chunks: chunks(&reader.tokenizer, text, reader.max_length)?, cut: None });
     }
     let encoding = reader.tokenizer.encode(text, reader.max_length)?;
     let weights = vec![1.0; encoding.ids.len()];
@@ -36,14 +24,8 @@ pub(crate) fn read(reader: &Reader, text: &str, plain: bool) -> Result<Words> {
 }
 
 /// Fills the shorter of two prompts up with empty chunks: guidance subtracts them token by token.
-pub(crate) fn level(tokenizer: &Tokenizer, a: &mut Words, b: &mut Words) -> Result<()> {
-    let most = a.chunks.len().max(b.chunks.len());
-    for words in [a, b] {
-        while words.chunks.len() < most {
-            words.chunks.push(empty_chunk(tokenizer)?);
-        }
-    }
-    Ok(())
+pub(crate) fn level(reader: &Reader, a: &mut Words, b: &mut Words) -> Result<()> {
+    Ok(pad_chunks(&reader.tokenizer, &mut a.chunks, &mut b.chunks, reader.max_length)?)
 }
 
 impl Words {
