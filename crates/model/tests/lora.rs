@@ -4,11 +4,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use sumi_formats::lora::{self, Layout, LoraFile, Part, Resolved, Targets, resolve};
-use sumi_formats::{StateDict, TensorMap, safetensors};
+use sumi_formats::{NamedTensor, StateDict, TensorMap, safetensors};
 use sumi_model::{attach_lora, fill, lora_targets};
 use sumi_networks::clip::{ClipTextConfig, ClipTextModel};
 use sumi_networks::unet_condition::{Extra, UNetCondition};
-use sumi_nn::{Init, Precision, detach, merge, unmerge};
+use sumi_nn::{Init, Precision, detach, layer_shapes, merge, unmerge};
 
 fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/lora").join(name)
@@ -179,6 +179,55 @@ fn files_say_what_they_are() {
         let (file, resolved) = read(&model, name);
         assert_eq!((file.layout, resolved.matched.len()), (layout, adapters), "{name}");
         assert_eq!(file.cross_width(), Some(12), "{name}");
+    }
+}
+
+/// Every layer of the published networks is found again by its name in every layout.
+#[test]
+fn names_of_published_networks_are_unambiguous() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../networks/testdata/configs");
+    let config = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+    };
+    let mut init = Init::new(&Device::flex(), 0);
+    for (unet, texts) in [
+        ("unet-sd-1.5.json", ["clip-l.json"].as_slice()),
+        ("unet-sd-2.1.json", &["openclip-h.json"]),
+        ("unet-sdxl.json", &["clip-l.json", "openclip-bigg.json"]),
+    ] {
+        let unet = serde_json::from_value(config(unet)).unwrap();
+        let unet = UNetCondition::new(&unet, &mut init).unwrap();
+        let mut parts = vec![(Part::Unet, layer_shapes(&unet))];
+        for (part, text) in [Part::TextEncoder, Part::TextEncoder2].into_iter().zip(texts) {
+            let text: ClipTextConfig = serde_json::from_value(config(text)).unwrap();
+            parts.push((part, layer_shapes(&ClipTextModel::new(&text, &mut init).unwrap())));
+        }
+        let (mut targets, mut tensors) = (Targets::new(), Vec::new());
+        for (part, layers) in parts {
+            for (path, _) in &layers {
+                let name = format!("{}.{path}", part.folder());
+                let tensor =
+                    |end: &str| NamedTensor::from_f32(format!("{name}.{end}"), &[1, 1], &[1.0]);
+                tensors.extend([tensor("lora_A.weight"), tensor("lora_B.weight")]);
+            }
+            // The names are the published ones, the weights are not.
+            targets.add(part, layers.into_iter().map(|(path, _)| (path, vec![1, 1])));
+        }
+        let file = lora::from_map(TensorMap::new(tensors)).unwrap();
+        let names = |file: &LoraFile| -> Vec<(Part, String)> {
+            let resolved = resolve(file, &targets).unwrap();
+            assert_eq!(resolved.unmatched, []);
+            resolved.matched.into_iter().map(|m| (m.part, m.module)).collect()
+        };
+        let expected = names(&file);
+        for layout in
+            [Layout::Diffusers, Layout::AttnProcs, Layout::Kohya, Layout::KohyaSgm, Layout::Peft]
+        {
+            let written = lora::from_map(lora::convert(&file, layout).unwrap()).unwrap();
+            assert!(names(&written) == expected, "{layout:?}");
+            let back = lora::from_map(lora::convert(&written, Layout::Peft).unwrap()).unwrap();
+            assert!(names(&back) == expected, "{layout:?} and back");
+        }
     }
 }
 

@@ -16,7 +16,10 @@ pub(crate) struct Words {
 /// takes.
 pub(crate) fn read(reader: &Reader, text: &str, plain: bool) -> Result<Words> {
     if !plain {
-        return Ok(Words { chunks: chunks(&reader.tokenizer, text, reader.max_length)?, cut: None });
+        return Ok(Words {
+            chunks: chunks(&reader.tokenizer, text, reader.max_length)?,
+            cut: None,
+        });
     }
     let encoding = reader.tokenizer.encode(text, reader.max_length)?;
     let weights = vec![1.0; encoding.ids.len()];

@@ -215,6 +215,20 @@ fn mutated_lora_bytes() {
 }
 
 #[test]
+fn a_lora_cut_at_any_byte_is_an_error() {
+    let bytes = safetensors::to_bytes(&valid()).unwrap();
+    assert_eq!(use_all(safetensors::from_bytes(&bytes).unwrap()), (true, true));
+    for length in 0..bytes.len() {
+        assert!(safetensors::from_bytes(&bytes[..length]).is_err(), "cut to {length}");
+    }
+    for length in 0..SETTINGS.len() {
+        let mut map = valid();
+        map.metadata.insert("lora_adapter_metadata".into(), SETTINGS[..length].into());
+        assert!(lora::from_map(map).is_err(), "settings cut to {length}");
+    }
+}
+
+#[test]
 fn settings_that_ask_for_much_are_refused_or_ignored() {
     let many: Vec<String> = (0..70_000).map(|i| format!("\"a{i}\": 1")).collect();
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
