@@ -284,3 +284,54 @@ impl Entry {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NamedTensor, StateDict, TensorMap, safetensors};
+
+    fn entry(values: &[f32]) -> Entry {
+        let map = TensorMap::new(vec![NamedTensor::from_f32("x", &[2, 3], values)]);
+        let bytes = safetensors::to_bytes(&map).unwrap();
+        StateDict::from_bytes(bytes).unwrap().get("x").unwrap().clone()
+    }
+
+    fn doubled(dtype: Dtype) -> Entry {
+        let double = |values: Vec<f32>| Ok(values.into_iter().map(|x| 2.0 * x).collect());
+        entry(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.5]).edited("x", dtype, Arc::new(double))
+    }
+
+    fn values(entry: &Entry) -> Vec<f32> {
+        entry.floats("x", Dtype::F32).unwrap().into_f32()
+    }
+
+    #[test]
+    fn a_change_is_seen_in_every_view() {
+        let changed = doubled(Dtype::F32);
+        assert_eq!(values(&changed), [2.0, 4.0, 6.0, 8.0, 10.0, 13.0]);
+        assert_eq!(values(&changed.rows(1, 1).unwrap()), [8.0, 10.0, 13.0]);
+        assert_eq!(values(&changed.transposed().unwrap()), [2.0, 8.0, 4.0, 10.0, 6.0, 13.0]);
+        let stack = Entry::stacked(&[changed.clone(), entry(&[0.0; 6])]).unwrap();
+        assert_eq!(values(&stack)[4..7], [10.0, 13.0, 0.0]);
+        let half = doubled(Dtype::Bf16);
+        assert_eq!((half.dtype(), half.bytes().unwrap().len()), (Dtype::Bf16, 12));
+        let mut streamed = Vec::new();
+        half.stream("x", Some(Dtype::F32), |chunk| {
+            streamed.extend_from_slice(chunk);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(streamed[20..], 13.0_f32.to_le_bytes());
+    }
+
+    #[test]
+    fn a_change_that_spoils_a_tensor_is_an_error() {
+        let base = entry(&[1.0; 6]);
+        let endless = base.edited("x", Dtype::F16, Arc::new(|x| Ok(vec![1e30; x.len()])));
+        let text = endless.floats("x", Dtype::F16).unwrap_err().to_string();
+        assert!(text.contains("numbers that are finite in F16"), "{text}");
+        let short = base.edited("x", Dtype::F32, Arc::new(|_| Ok(vec![1.0])));
+        let text = short.bytes().unwrap_err().to_string();
+        assert!(text.contains("4 bytes were made of 24"), "{text}");
+    }
+}
