@@ -5,9 +5,11 @@
 
 mod edit;
 mod generate;
+mod lora;
 
 pub use edit::{EditArgs, FilmArgs, GuidanceArgs, InterpolateArgs};
 pub use generate::{GenerateArgs, Rng};
+pub use lora::{LoraArgs, LoraCommand, LoraConvertArgs, LoraInspectArgs, LoraMergeArgs};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -44,6 +46,8 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Say what a model, a checkpoint, a config or a file of tensors holds
     Inspect(InspectArgs),
+    /// Say what a LoRA holds, fold it into a checkpoint, write it in another layout
+    Lora(LoraArgs),
     /// Write a Stable Diffusion checkpoint in another layout or type
     Convert(crate::convert::ConvertArgs),
     /// Measure how good a model is

@@ -66,7 +66,7 @@ pub struct ConvertArgs {
 }
 
 pub fn run(args: &ConvertArgs) -> Result<(), CliError> {
-    let layout = layout(args)?;
+    let layout = layout(args.layout, &args.out)?;
     let start = Instant::now();
     let preferences = Preferences {
         variant: args.variant.clone(),
@@ -76,40 +76,47 @@ pub fn run(args: &ConvertArgs) -> Result<(), CliError> {
     warn(&checkpoint);
     let dtype = args.dtype.map(Dtype::stored);
     let bytes = checkpoint.bytes(dtype);
+    write(&checkpoint, &args.out, layout, dtype)?;
+    report(args, &checkpoint, layout, bytes, start)
+}
+
+/// Writes a checkpoint whole or not at all, and shows how far it is.
+pub fn write(
+    checkpoint: &Checkpoint,
+    out: &Path,
+    layout: Layout,
+    dtype: Option<sumi_formats::Dtype>,
+) -> Result<(), CliError> {
     let stop = Stop::listen()?;
-    let bar = progress::bar("writing", bytes >> 20).with_message("MiB");
+    let bar = progress::bar("writing", checkpoint.bytes(dtype) >> 20).with_message("MiB");
     let mut written = 0_u64;
-    let outcome = checkpoint.save(
-        &args.out,
-        &Target { layout, dtype, tokenizer: &tokenizer_files },
-        |more| {
-            written += more;
-            bar.set_position(written >> 20);
-            match stop.requested() {
-                true => Err(stopped(&args.out)),
-                false => Ok(()),
-            }
-        },
-    );
+    let target = Target { layout, dtype, tokenizer: &tokenizer_files };
+    let outcome = checkpoint.save(out, &target, |more| {
+        written += more;
+        bar.set_position(written >> 20);
+        match stop.requested() {
+            true => Err(stopped(out)),
+            false => Ok(()),
+        }
+    });
     bar.finish_and_clear();
     outcome.map_err(|error| match stop.requested() {
         true => CliError::Failed("stopped; nothing was written".into()),
         false => error.into(),
-    })?;
-    report(args, &checkpoint, layout, bytes, start)
+    })
 }
 
 /// The layout that was asked for, or that the name of OUT speaks of.
-fn layout(args: &ConvertArgs) -> Result<Layout, CliError> {
-    let is_file = args.out.extension().is_some_and(|ending| ending == "safetensors");
-    match (args.layout, is_file) {
+pub fn layout(asked: Option<LayoutName>, out: &Path) -> Result<Layout, CliError> {
+    let is_file = out.extension().is_some_and(|ending| ending == "safetensors");
+    match (asked, is_file) {
         (Some(LayoutName::SingleFile), false) => Err(CliError::Usage(format!(
             "OUT: expected a name that ends in .safetensors for --layout single-file, found {}",
-            args.out.display()
+            out.display()
         ))),
         (Some(LayoutName::Diffusers), true) => Err(CliError::Usage(format!(
             "OUT: expected the name of a folder for --layout diffusers, found {}",
-            args.out.display()
+            out.display()
         ))),
         (_, true) => Ok(Layout::SingleFile),
         (_, false) => Ok(Layout::Diffusers),
@@ -117,7 +124,7 @@ fn layout(args: &ConvertArgs) -> Result<Layout, CliError> {
 }
 
 /// What a reader of the file should know.
-fn warn(checkpoint: &Checkpoint) {
+pub fn warn(checkpoint: &Checkpoint) {
     for assumed in &checkpoint.assumed {
         talk(format_args!("warning: assumed {assumed}; --prediction decides"));
     }

@@ -12,6 +12,7 @@ mod film;
 mod generate;
 mod inspect;
 mod interpolate;
+mod lora;
 mod output;
 mod points;
 mod progress;
@@ -58,6 +59,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Film(args) => film::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Lora(args) => lora::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),

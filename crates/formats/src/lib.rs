@@ -48,7 +48,7 @@ pub use limits::{
     MAX_ARCHIVE_ENTRIES, MAX_CONFIG_BYTES, MAX_EXPANSION, MAX_HEADER_BYTES, MAX_INDEX_BYTES,
     MAX_RANK, MAX_SHARDS, MAX_TENSORS, SLACK_BYTES,
 };
-pub use state::{Entry, Floats, StateDict};
+pub use state::{Edit, Entry, Floats, StateDict};
 pub use tensor::{Dtype, NamedTensor, TensorInfo, TensorMap};
 
 /// What every reader and writer here returns.

@@ -167,6 +167,19 @@ pub fn layer_shapes<N: Layers>(network: &N) -> Vec<(String, Vec<usize>)> {
     found
 }
 
+/// PyTorch's `ModuleList` of two modules of different kinds.
+impl<A: Layers, B: Layers> Layers for (A, B) {
+    fn visit_layers<'a>(&'a self, path: &mut String, visit: &mut dyn FnMut(&str, Layer<'a>)) {
+        within(path, "0", |path| self.0.visit_layers(path, visit));
+        within(path, "1", |path| self.1.visit_layers(path, visit));
+    }
+
+    fn visit_layers_mut(&mut self, path: &mut String, visit: &mut dyn FnMut(&str, LayerMut<'_>)) {
+        within(path, "0", |path| self.0.visit_layers_mut(path, visit));
+        within(path, "1", |path| self.1.visit_layers_mut(path, visit));
+    }
+}
+
 impl LayerMut<'_> {
     fn adapters(&mut self) -> &mut Vec<Adapter> {
         match self {

@@ -1,9 +1,9 @@
 //! LoRAs beside a pipeline's weights.
 
-use crate::{Pipeline, PipelineError, Result, TextEncoder};
+use crate::{Pipeline, Result, TextEncoder};
 use std::path::Path;
 use sumi_formats::lora::{Part, Targets, read, resolve};
-use sumi_nn::{AdapterValues, attach, layer_shapes};
+use sumi_model::{attach_lora, lora_targets};
 
 /// What of a LoRA file a pipeline has a place for.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,31 +26,22 @@ impl Pipeline {
     pub fn add_lora(&mut self, path: &Path, weight: f64) -> Result<AddedLora> {
         let file = read(path)?;
         let mut targets = Targets::new();
-        targets.add(Part::Unet, layer_shapes(&self.unet));
+        lora_targets(&mut targets, Part::Unet, &self.unet);
         for (part, reader) in TEXT_PARTS.into_iter().zip(&self.readers) {
-            if let TextEncoder::Clip(clip) = &reader.encoder {
-                targets.add(part, layer_shapes(clip));
+            match &reader.encoder {
+                TextEncoder::Clip(clip) => lora_targets(&mut targets, part, clip),
+                TextEncoder::Bert(bert) => lora_targets(&mut targets, part, bert),
+                TextEncoder::T5(t5) => lora_targets(&mut targets, part, t5),
             }
         }
         let resolved = resolve(&file, &targets)?;
-        let adapters = |part: Part| -> Result<Vec<(String, AdapterValues)>> {
-            let of_part = resolved.matched.iter().filter(|matched| matched.part == part);
-            of_part
-                .map(|matched| {
-                    let values = matched.values()?;
-                    let scale = values.scale * weight;
-                    let (rank, down, up) = (values.rank, values.down, values.up);
-                    let magnitude = values.magnitude;
-                    Ok((matched.module.clone(), AdapterValues { rank, down, up, magnitude, scale }))
-                })
-                .collect()
-        };
-        let failed = |error| PipelineError::network("lora", error);
-        attach(&mut self.unet, adapters(Part::Unet)?).map_err(failed)?;
+        attach_lora(&mut self.unet, Part::Unet, &resolved, weight)?;
         for (part, reader) in TEXT_PARTS.into_iter().zip(&mut self.readers) {
-            if let TextEncoder::Clip(clip) = &mut reader.encoder {
-                attach(clip, adapters(part)?).map_err(failed)?;
-            }
+            match &mut reader.encoder {
+                TextEncoder::Clip(clip) => attach_lora(clip, part, &resolved, weight)?,
+                TextEncoder::Bert(bert) => attach_lora(bert, part, &resolved, weight)?,
+                TextEncoder::T5(t5) => attach_lora(t5, part, &resolved, weight)?,
+            };
         }
         Ok(AddedLora {
             matched: resolved.matched.len(),

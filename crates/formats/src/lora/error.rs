@@ -91,7 +91,7 @@ pub enum LoraError {
         /// How many tensors it has.
         tensors: usize,
         /// The first of them.
-        first: Option<Unmatched>,
+        first: Option<Box<Unmatched>>,
     },
     /// The file is for models of another family.
     #[error("{}: the LoRA is for {lora}, the model is {model}; choose a LoRA that was trained for \
@@ -116,7 +116,7 @@ pub enum LoraError {
         /// What it looks to be made for.
         family: Option<Family>,
         /// The first that does not fit.
-        first: Option<Unmatched>,
+        first: Option<Box<Unmatched>>,
     },
     /// It cannot be written in another layout.
     #[error("{}: cannot be written as {layout}: {what}", path.display())]

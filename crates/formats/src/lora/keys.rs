@@ -56,12 +56,15 @@ const KOHYA_PREFIXES: [(&str, Part); 4] = [
     ("lora_te2_", Part::TextEncoder2),
 ];
 
-const PREFIXES: [(&str, Part); 4] = [
+const PREFIXES: [(&str, Part); 6] = [
     ("unet.", Part::Unet),
     ("text_encoder_2.", Part::TextEncoder2),
     ("text_encoder.", Part::TextEncoder),
     // The name that the CompVis code gives the U-Net inside its wrapper.
     ("diffusion_model.", Part::Unet),
+    // And the ones that ComfyUI gives the text encoders of SDXL.
+    ("text_encoders.clip_l.transformer.", Part::TextEncoder),
+    ("text_encoders.clip_g.transformer.", Part::TextEncoder2),
 ];
 
 /// What PEFT puts before the names of a network that it has wrapped.
@@ -229,6 +232,8 @@ mod tests {
         let old = "text_encoder.text_model.encoder.layers.3.self_attn.to_q_lora.down.weight";
         text(old, Role::Down, Form::AttnProcs);
         text(&format!("base_model.model.{Q_PROJ}.lora_A.weight"), Role::Down, Form::Peft);
+        let comfy = format!("text_encoders.clip_l.transformer.{Q_PROJ}.lora_B.weight");
+        text(&comfy, Role::Up, Form::Peft);
     }
 
     #[test]

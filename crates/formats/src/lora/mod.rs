@@ -296,7 +296,7 @@ fn assemble(path: &Path, map: TensorMap, settings: &Settings) -> Result<LoraFile
         }
     }
     if adapters.is_empty() {
-        let first = unread.into_iter().next();
+        let first = unread.into_iter().next().map(Box::new);
         return Err(LoraError::NotALora { path: path.to_owned(), tensors, first });
     }
     let layout = match forms[..] {

@@ -148,7 +148,7 @@ pub fn resolve(file: &LoraFile, targets: &Targets) -> std::result::Result<Resolv
             path: file.path.clone(),
             adapters: file.adapters.len(),
             family: file.family(),
-            first: found.unmatched.into_iter().next(),
+            first: found.unmatched.into_iter().next().map(Box::new),
         });
     }
     found.matched.sort_by(|a, b| (a.part, &a.module).cmp(&(b.part, &b.module)));

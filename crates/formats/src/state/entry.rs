@@ -6,6 +6,7 @@ use crate::strided::Layout;
 use crate::{Dtype, FormatError, Result, TensorInfo, tensor};
 use bytes::Bytes;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Below this many bytes a tensor is copied: a page costs more to map than to read.
 const MAPPED_FROM_BYTES: usize = 1 << 16;
@@ -16,6 +17,9 @@ struct Piece {
     run: Run,
     layout: Layout,
 }
+
+/// A change to the numbers of a tensor.
+pub type Edit = Arc<dyn Fn(Vec<f32>) -> Result<Vec<f32>> + Send + Sync>;
 
 /// A tensor of a [`super::StateDict`], none of whose elements was read yet.
 ///
@@ -121,6 +125,29 @@ impl Entry {
         Some(Self { dtype: first.dtype, shape, pieces })
     }
 
+    /// The tensor of type `dtype` (F32, F16 or BF16) that `edit` makes of this one's numbers, anew
+    /// each time that they are read; as many come out as go in.
+    pub fn edited(&self, name: &str, dtype: Dtype, edit: Edit) -> Self {
+        let Some(piece) = self.pieces.first() else { return self.clone() };
+        let (base, name) = (self.clone(), name.to_owned());
+        let make = move || {
+            let values = base.floats(&name, Dtype::F32)?.into_f32();
+            let mut floats = Floats::with_capacity(dtype, values.len());
+            floats.extend(Dtype::F32, bytemuck::cast_slice(&edit(values)?), &mut Vec::new());
+            match floats.not_finite(0) {
+                Some(at) => {
+                    let expected = format!("numbers that are finite in {}", dtype.name());
+                    let found = format!("another at index {at} after a change");
+                    Err(FormatError::tensor(base.path(), &name, expected, found))
+                }
+                None => Ok(floats.as_bytes().to_vec()),
+            }
+        };
+        let run = piece.run.made(self.elements().saturating_mul(dtype.size()), make);
+        let layout = Layout::row_major(0, self.shape.clone());
+        Self { dtype, shape: self.shape.clone(), pieces: vec![Piece { run, layout }] }
+    }
+
     /// The stored bytes: borrowed from the map where they lie there as a whole, otherwise read.
     ///
     /// # Errors
@@ -222,7 +249,7 @@ impl Entry {
     /// The bytes as they lie in the map, where they lie there in order.
     fn mapped(&self) -> Result<Option<Bytes>> {
         let [Piece { run, layout }] = &self.pieces[..] else { return Ok(None) };
-        if !layout.is_contiguous() {
+        if !layout.is_contiguous() || run.is_made() {
             return Ok(None);
         }
         let width = self.dtype.size();
@@ -234,6 +261,10 @@ impl Entry {
         let width = self.dtype.size();
         let mut buffer = Vec::new();
         for Piece { run, layout } in &self.pieces {
+            if let Some(made) = run.make() {
+                take(&layout.gather(self.dtype, &made?))?;
+                continue;
+            }
             if !layout.is_contiguous() {
                 let mut stored = vec![0; run.bytes()];
                 run.read(0, &mut stored)?;
@@ -251,5 +282,56 @@ impl Entry {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NamedTensor, StateDict, TensorMap, safetensors};
+
+    fn entry(values: &[f32]) -> Entry {
+        let map = TensorMap::new(vec![NamedTensor::from_f32("x", &[2, 3], values)]);
+        let bytes = safetensors::to_bytes(&map).unwrap();
+        StateDict::from_bytes(bytes).unwrap().get("x").unwrap().clone()
+    }
+
+    fn doubled(dtype: Dtype) -> Entry {
+        let double = |values: Vec<f32>| Ok(values.into_iter().map(|x| 2.0 * x).collect());
+        entry(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.5]).edited("x", dtype, Arc::new(double))
+    }
+
+    fn values(entry: &Entry) -> Vec<f32> {
+        entry.floats("x", Dtype::F32).unwrap().into_f32()
+    }
+
+    #[test]
+    fn a_change_is_seen_in_every_view() {
+        let changed = doubled(Dtype::F32);
+        assert_eq!(values(&changed), [2.0, 4.0, 6.0, 8.0, 10.0, 13.0]);
+        assert_eq!(values(&changed.rows(1, 1).unwrap()), [8.0, 10.0, 13.0]);
+        assert_eq!(values(&changed.transposed().unwrap()), [2.0, 8.0, 4.0, 10.0, 6.0, 13.0]);
+        let stack = Entry::stacked(&[changed.clone(), entry(&[0.0; 6])]).unwrap();
+        assert_eq!(values(&stack)[4..7], [10.0, 13.0, 0.0]);
+        let half = doubled(Dtype::Bf16);
+        assert_eq!((half.dtype(), half.bytes().unwrap().len()), (Dtype::Bf16, 12));
+        let mut streamed = Vec::new();
+        half.stream("x", Some(Dtype::F32), |chunk| {
+            streamed.extend_from_slice(chunk);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(streamed[20..], 13.0_f32.to_le_bytes());
+    }
+
+    #[test]
+    fn a_change_that_spoils_a_tensor_is_an_error() {
+        let base = entry(&[1.0; 6]);
+        let endless = base.edited("x", Dtype::F16, Arc::new(|x| Ok(vec![1e30; x.len()])));
+        let text = endless.floats("x", Dtype::F16).unwrap_err().to_string();
+        assert!(text.contains("numbers that are finite in F16"), "{text}");
+        let short = base.edited("x", Dtype::F32, Arc::new(|_| Ok(vec![1.0])));
+        let text = short.bytes().unwrap_err().to_string();
+        assert!(text.contains("4 bytes were made of 24"), "{text}");
     }
 }

@@ -48,6 +48,18 @@ impl Floats {
         }
     }
 
+    /// The numbers as f32.
+    pub(super) fn into_f32(self) -> Vec<f32> {
+        match self {
+            Self::F32(values) => values,
+            other => {
+                let mut values = Vec::with_capacity(other.len());
+                widen(other.dtype(), other.as_bytes(), &mut values);
+                values
+            }
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -6,7 +6,7 @@ mod floats;
 mod index;
 mod run;
 
-pub use entry::Entry;
+pub use entry::{Edit, Entry};
 pub use floats::Floats;
 pub(crate) use floats::widen;
 pub(crate) use run::{OpenFile, Run};
@@ -188,7 +188,7 @@ impl StateDict {
     }
 
     /// The same names with what `change` makes of their tensors.
-    pub(crate) fn mapped(mut self, change: impl Fn(&str, &Entry) -> Entry) -> Self {
+    pub fn mapped(mut self, change: impl Fn(&str, &Entry) -> Entry) -> Self {
         self.entries.iter_mut().for_each(|(name, entry)| *entry = change(name, entry));
         self
     }

@@ -137,6 +137,17 @@ pub(crate) struct Run {
     start: u64,
     bytes: usize,
     checksum: Option<Arc<Checksum>>,
+    made: Option<Made>,
+}
+
+/// What makes the bytes that are in no file.
+#[derive(Clone)]
+struct Made(Arc<dyn Fn() -> Result<Vec<u8>> + Send + Sync>);
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Made")
+    }
 }
 
 impl Run {
@@ -144,13 +155,47 @@ impl Run {
     pub fn new(file: &Arc<OpenFile>, start: u64, bytes: u64) -> Option<Self> {
         let end = start.checked_add(bytes)?;
         let bytes = usize::try_from(bytes).ok()?;
-        (end <= file.length()).then(|| Self { file: file.clone(), start, bytes, checksum: None })
+        (end <= file.length()).then(|| Self {
+            file: file.clone(),
+            start,
+            bytes,
+            checksum: None,
+            made: None,
+        })
     }
 
     /// The same with a CRC-32 that is compared before the bytes are first used.
     pub fn with_checksum(self, expected: u32) -> Self {
         let checksum = Checksum { expected, compared: OnceLock::new() };
         Self { checksum: Some(Arc::new(checksum)), ..self }
+    }
+
+    /// So many bytes that `make` makes anew each time that they are asked for, from those of this
+    /// run's file.
+    pub fn made(
+        &self,
+        bytes: usize,
+        make: impl Fn() -> Result<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        let made = Some(Made(Arc::new(make)));
+        Self { file: self.file.clone(), start: 0, bytes, checksum: None, made }
+    }
+
+    pub fn is_made(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// The bytes that are made and in no file.
+    pub fn make(&self) -> Option<Result<Vec<u8>>> {
+        let Made(make) = self.made.as_ref()?;
+        Some(make().and_then(|bytes| match bytes.len() == self.bytes {
+            true => Ok(bytes),
+            false => {
+                let (expected, found) = (self.bytes, bytes.len());
+                let error = io::Error::other(format!("{found} bytes were made of {expected}"));
+                Err(FormatError::io(self.path(), "change a tensor", error))
+            }
+        }))
     }
 
     pub fn path(&self) -> &Path {
