@@ -150,7 +150,7 @@ impl Pipeline {
     /// What a picture becomes as latents, in the autoencoder's own scale.
     pub(crate) fn encode_picture(&self, image: Tensor<4>, tiled: bool) -> Result<Posterior> {
         Ok(match tiled {
-            true => self.vae.encode(image),
+            true => self.vae.encode_tiled(image),
             false => self.vae.encode(image),
         })
     }
@@ -162,7 +162,7 @@ impl Pipeline {
     pub fn decode(&self, latents: Tensor<4>, tiled: bool) -> Result<Decoded> {
         let z = self.vae_config.unscaled(latents);
         let decode = |vae: &AutoencoderKl| match tiled {
-            true => vae.decode(z.clone()),
+            true => vae.decode_tiled(z.clone()),
             false => vae.decode(z.clone()),
         };
         let image = decode(&self.vae);
