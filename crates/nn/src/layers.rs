@@ -118,6 +118,15 @@ impl Conv2d {
         layer
     }
 
+    /// The same layer for rows out of a picture, padded only where nothing of the picture lies: above the rows, below them.
+    pub fn padded(&self, above: bool, below: bool) -> Self {
+        let mut layer = self.clone();
+        let Padding { top, bottom, .. } = &mut layer.stride.padding;
+        *top = if above { *top } else { 0 };
+        *bottom = if below { *bottom } else { 0 };
+        layer
+    }
+
     /// # Shapes
     /// `[N, H, W, in]` to `[N, H', W', out]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -139,7 +139,7 @@ impl Strips {
         let mut y = self.like();
         for range in self.ranges(self.end, self.row_with(conv)) {
             let reach = Reach::of(conv, range, self.end);
-            y.push(reach.cut(conv.forward(prepare(self.rows(reach.rows)))));
+            y.push(reach.layer(conv).forward(prepare(self.rows(reach.rows))));
             self.forget_above(reach.next());
         }
         y
@@ -153,7 +153,7 @@ impl Strips {
         for range in self.ranges(height, self.row_with(conv1)) {
             let reach = Reach::of(conv1, range, height);
             let normal = normalise(norm1, self.rows(reach.rows), statistics.as_ref());
-            h.push(reach.cut(conv1.forward(normal)));
+            h.push(reach.layer(conv1).forward(normal));
             if let Some(conv) = conv_shortcut {
                 shortcut.push(conv.forward(self.rows(range)));
                 self.forget_above(reach.next());
@@ -165,10 +165,9 @@ impl Strips {
         for range in h.ranges(height, h.row_with(conv2)) {
             let reach = Reach::of(conv2, range, height);
             let normal = normalise(norm2, h.rows(reach.rows), statistics.as_ref());
-            let sum = conv2.forward_onto(normal, None, Some(x.rows(reach.rows)));
-            y.push(reach.cut(sum));
+            y.push(reach.layer(conv2).forward_onto(normal, None, Some(x.rows(range))));
             h.forget_above(reach.next());
-            x.forget_above(reach.next());
+            x.forget_above(range.1);
         }
         y
     }
@@ -192,11 +191,18 @@ impl Strips {
         for (from, to) in self.ranges(2 * self.end, [2 * width, channels]) {
             let reach = Reach::around((from / 2, to / 2), 1, self.end);
             let doubled = upsample.forward(self.rows(reach.rows));
-            y.push(doubled.narrow(1, 2 * reach.above, to - from));
+            y.push(cut(doubled, 2 * reach.above, to - from));
             self.forget_above(reach.next());
         }
         y
     }
+}
+
+/// Rows in memory of their own: a view would keep all rows that there are.
+fn cut(x: Tensor<4>, from: usize, count: usize) -> Tensor<4> {
+    let half = count / 2;
+    let parts = [(from, half), (from + half, count - half)];
+    Tensor::cat(parts.map(|(from, count)| x.clone().narrow(1, from, count)).to_vec(), 1)
 }
 
 /// Statistics are lacking only where there are no rows.
@@ -211,10 +217,10 @@ fn normalise(norm: &GroupNorm, x: Tensor<4>, statistics: Option<&GroupStatistics
 struct Reach {
     /// All of them.
     rows: Rows,
-    /// How many lie above the result's own.
+    /// How many lie above the strip's own.
     above: usize,
-    /// How many rows the result has.
-    own: usize,
+    /// How many lie below.
+    below: usize,
 }
 
 impl Reach {
@@ -225,20 +231,18 @@ impl Reach {
 
     /// So many rows above and below, where there are so many.
     fn around((from, to): Rows, margin: usize, height: usize) -> Self {
-        let start = from.saturating_sub(margin);
-        let rows = (start, (to + margin).min(height));
-        Self { rows, above: from - start, own: to - from }
+        let rows = (from.saturating_sub(margin), (to + margin).min(height));
+        Self { rows, above: from - rows.0, below: rows.1 - to }
     }
 
-    /// The result's own rows of what comes out, of which those outside lack their neighbours.
-    fn cut(&self, y: Tensor<4>) -> Tensor<4> {
-        y.narrow(1, self.above, self.own)
+    /// A convolution that takes these rows to the strip.
+    fn layer(&self, conv: &Conv2d) -> Conv2d {
+        conv.padded(self.above == 0, self.below == 0)
     }
 
     /// The first row that the next strip needs.
     fn next(&self) -> usize {
-        let margin = self.rows.1 - self.rows.0 - self.above - self.own;
-        self.rows.0 + self.above + self.own - margin
+        self.rows.1 - 2 * self.below
     }
 }
 
