@@ -10,7 +10,7 @@ use burn::module::{
 };
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use sumi_nn::{Embedding, Init, LayerNorm, Linear};
+use sumi_nn::{Embedding, Init, LayerMut, LayerNorm, Layers, Linear, within};
 
 /// Everything that decides the shape of a [`BertModel`], under the names and with the defaults of transformers'
 /// `BertConfig`. Its other fields, which are about pretraining and the generation of text, are passed over.
@@ -188,6 +188,14 @@ pub struct BertOutput {
     pub pooled: Tensor<2>,
 }
 
+sumi_nn::layers!(BertModel { encoder, pooler });
+sumi_nn::layers!(Encoder { layer });
+sumi_nn::layers!(Layer { attention, intermediate, output });
+sumi_nn::layers!(SelfAttention { query, key, value });
+sumi_nn::layers!(Intermediate { dense });
+sumi_nn::layers!(Output { dense });
+sumi_nn::layers!(Pooler { dense });
+
 impl BertModel {
     /// A fresh network.
     ///
@@ -327,6 +335,22 @@ impl Module for Attention {
         let output = self.output.map(mapper);
         mapper.exit_module("output", CONTAINER);
         Self { heads, output }
+    }
+}
+
+impl Layers for Attention {
+    fn visit_layers<'a>(
+        &'a self,
+        path: &mut String,
+        visit: &mut dyn FnMut(&str, sumi_nn::Layer<'a>),
+    ) {
+        within(path, "self", |path| self.heads.visit_layers(path, visit));
+        within(path, "output", |path| self.output.visit_layers(path, visit));
+    }
+
+    fn visit_layers_mut(&mut self, path: &mut String, visit: &mut dyn FnMut(&str, LayerMut<'_>)) {
+        within(path, "self", |path| self.heads.visit_layers_mut(path, visit));
+        within(path, "output", |path| self.output.visit_layers_mut(path, visit));
     }
 }
 

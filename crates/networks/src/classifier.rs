@@ -99,6 +99,8 @@ pub struct Classifier {
     sinusoid: SinusoidConfig,
 }
 
+sumi_nn::layers!(Classifier { conv_in, time_embedding, down_blocks, mid_block, head });
+
 impl Classifier {
     /// A fresh network.
     ///

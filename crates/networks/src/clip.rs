@@ -88,6 +88,8 @@ pub struct ClipTextModel {
     eos: Option<u32>,
 }
 
+sumi_nn::layers!(ClipTextModel { text_model, text_projection });
+
 /// Embeddings, blocks and the last normalisation.
 #[derive(Module, Debug)]
 pub struct TextTransformer {
@@ -98,6 +100,8 @@ pub struct TextTransformer {
     /// After them.
     pub final_layer_norm: LayerNorm,
 }
+
+sumi_nn::layers!(TextTransformer { encoder });
 
 /// One vector a token plus one a place.
 #[derive(Module, Debug)]
@@ -115,6 +119,8 @@ pub struct Encoder {
     pub layers: Vec<EncoderLayer>,
 }
 
+sumi_nn::layers!(Encoder { layers });
+
 /// `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
 #[derive(Module, Debug)]
 pub struct EncoderLayer {
@@ -127,6 +133,8 @@ pub struct EncoderLayer {
     /// Before it.
     pub layer_norm2: LayerNorm,
 }
+
+sumi_nn::layers!(EncoderLayer { self_attn, mlp });
 
 /// Attention in several heads.
 #[derive(Module, Debug)]
@@ -143,6 +151,8 @@ pub struct Attention {
     heads: usize,
 }
 
+sumi_nn::layers!(Attention { k_proj, v_proj, q_proj, out_proj });
+
 /// Two linear layers with an activation between them.
 #[derive(Module, Debug)]
 pub struct Mlp {
@@ -153,6 +163,8 @@ pub struct Mlp {
     #[module(skip)]
     act: HiddenAct,
 }
+
+sumi_nn::layers!(Mlp { fc1, fc2 });
 
 /// What the text encoder makes of a batch.
 #[derive(Clone, Debug)]

@@ -193,6 +193,14 @@ pub struct Dense {
     act: HiddenAct,
 }
 
+sumi_nn::layers!(T5Encoder { encoder });
+sumi_nn::layers!(Stack { block });
+sumi_nn::layers!(Block { layer });
+sumi_nn::layers!(AttentionLayer { SelfAttention });
+sumi_nn::layers!(Attention { q, k, v, o });
+sumi_nn::layers!(DenseLayer { DenseReluDense });
+sumi_nn::layers!(Dense { wi, wi_0, wi_1, wo });
+
 impl T5Encoder {
     /// A fresh network.
     ///

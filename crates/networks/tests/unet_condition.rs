@@ -48,7 +48,7 @@ fn filled(config: &UNetConditionConfig) -> UNetCondition {
         let values = weight(&name, &shape);
         (name, (shape, values))
     };
-    let tensors = shapes(&unet).into_iter().map(tensor).collect();
+    let tensors: BTreeMap<_, _> = shapes(&unet).into_iter().map(tensor).collect();
     assign(unet, tensors).unwrap()
 }
 

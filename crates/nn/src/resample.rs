@@ -11,6 +11,8 @@ pub struct Downsample {
     pub conv: Conv2d,
 }
 
+crate::layers!(Downsample { conv });
+
 impl Downsample {
     /// `padding` 1 pads every side; 0 pads a row below and a column to the right, as DDPM does.
     pub fn new(init: &mut Init, channels: usize, padding: usize) -> Self {
@@ -35,6 +37,8 @@ pub struct Upsample {
     /// The convolution, which repeats the pixels as it reads them.
     pub conv: Conv2d,
 }
+
+crate::layers!(Upsample { conv });
 
 impl Upsample {
     /// Keeps the number of channels.

@@ -44,6 +44,8 @@ pub struct ResnetBlock {
     output_scale: f64,
 }
 
+crate::layers!(ResnetBlock { conv1, time_emb_proj, conv2, conv_shortcut });
+
 impl ResnetBlock {
     /// The second convolution starts at zero, so a fresh block passes its input on.
     pub fn new(init: &mut Init, config: ResnetBlockConfig) -> Self {

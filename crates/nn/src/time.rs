@@ -52,6 +52,8 @@ pub struct TimestepEmbedding {
     pub cond_proj: Option<Linear>,
 }
 
+crate::layers!(TimestepEmbedding { linear_1, linear_2 });
+
 impl TimestepEmbedding {
     /// From a sinusoid of `inputs` numbers to an embedding of `outputs`.
     pub fn new(init: &mut Init, inputs: usize, outputs: usize) -> Self {

@@ -1,6 +1,6 @@
 //! The transformer block of text-conditional networks.
 
-use crate::{Dropout, Init, LayerNorm, Linear};
+use crate::{Dropout, Init, Layer, LayerMut, LayerNorm, Layers, Linear, within};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -35,6 +35,8 @@ pub struct CrossAttention {
     #[module(skip)]
     heads: usize,
 }
+
+crate::layers!(CrossAttention { to_q, to_k, to_v, to_out });
 
 impl CrossAttention {
     /// PyTorch's default initialisation.
@@ -80,6 +82,8 @@ pub struct Geglu {
     pub proj: Linear,
 }
 
+crate::layers!(Geglu { proj });
+
 impl Geglu {
     /// PyTorch's default initialisation.
     pub fn new(init: &mut Init, inputs: usize, outputs: usize) -> Self {
@@ -98,6 +102,20 @@ impl Geglu {
 pub struct FeedForward {
     /// Out, what would drop elements in training, and back: their keys are `net.0.proj` and `net.2`.
     pub net: (Geglu, Dropout, Linear),
+}
+
+impl Layers for FeedForward {
+    fn visit_layers<'a>(&'a self, path: &mut String, visit: &mut dyn FnMut(&str, Layer<'a>)) {
+        let (gate, _, back) = &self.net;
+        within(path, "net.0", |path| gate.visit_layers(path, visit));
+        within(path, "net.2", |path| back.visit_layers(path, visit));
+    }
+
+    fn visit_layers_mut(&mut self, path: &mut String, visit: &mut dyn FnMut(&str, LayerMut<'_>)) {
+        let (gate, _, back) = &mut self.net;
+        within(path, "net.0", |path| gate.visit_layers_mut(path, visit));
+        within(path, "net.2", |path| back.visit_layers_mut(path, visit));
+    }
 }
 
 impl FeedForward {
@@ -151,6 +169,8 @@ pub struct TransformerBlock {
     #[module(skip)]
     only_cross_attention: bool,
 }
+
+crate::layers!(TransformerBlock { attn1, attn2, ff });
 
 impl TransformerBlock {
     /// PyTorch's default initialisation.

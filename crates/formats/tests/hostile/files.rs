@@ -2,9 +2,10 @@
 
 use crate::build::{gzip, idx, torch_archive};
 use std::path::Path;
+use sumi_formats::infotext::Infotext;
 use sumi_formats::{
-    FormatError, NamedTensor, SLACK_BYTES, TensorMap, cifar, idx as idx_format, npz, safetensors,
-    torch,
+    FormatError, NamedTensor, SLACK_BYTES, TensorMap, cifar, idx as idx_format, npz, png_text,
+    safetensors, torch,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +16,19 @@ pub enum Format {
     Npy,
     Idx,
     Cifar,
+    PngText,
 }
 
 impl Format {
-    pub const ALL: [Self; 6] =
-        [Self::Safetensors, Self::Torch, Self::Npz, Self::Npy, Self::Idx, Self::Cifar];
+    pub const ALL: [Self; 7] = [
+        Self::Safetensors,
+        Self::Torch,
+        Self::Npz,
+        Self::Npy,
+        Self::Idx,
+        Self::Cifar,
+        Self::PngText,
+    ];
 
     /// Reads from memory and holds what came of it against itself.
     pub fn read(self, bytes: &[u8]) -> Result<(), FormatError> {
@@ -34,6 +43,12 @@ impl Format {
                 return Ok(());
             }
             Self::Cifar => return cifar::from_bytes(bytes).map(drop),
+            Self::PngText => {
+                let texts = png_text::from_bytes(bytes)?;
+                // Whatever a text says, it is read.
+                texts.iter().for_each(|(_, text)| drop(Infotext::parse(text)));
+                return Ok(());
+            }
         };
         map.tensors.iter().try_for_each(NamedTensor::check)
     }
@@ -47,6 +62,7 @@ impl Format {
             Self::Npy => npz::read_npy(path).map(drop),
             Self::Idx => idx_format::read(path).map(drop),
             Self::Cifar => cifar::read_batch(path).map(drop),
+            Self::PngText => png_text::read(path).map(drop),
         }
     }
 }
@@ -97,5 +113,6 @@ pub fn valid() -> Vec<(&'static str, Format, Vec<u8>)> {
         ("idx", Format::Idx, idx(&[2, 2, 3], &[7; 12])),
         ("idx, gzipped", Format::Idx, gzip(&idx(&[2, 2, 3], &[7; 12]))),
         ("cifar", Format::Cifar, cifar_record),
+        ("png", Format::PngText, golden("texts.png")),
     ]
 }

@@ -6,16 +6,21 @@
 //! 1516), 43 bytes that hang (llama.cpp issue 27188), and the ways around torch's `weights_only`
 //! (CVE-2025-32434, CVE-2026-24747).
 
-mod allocator;
 mod build;
 mod files;
+mod lora;
 mod mutate;
 mod numpy;
+mod png;
 mod safetensors;
 mod small;
 mod torch;
 
 use files::Format;
+use sumi_testkit::hostile::{Noting, peak_of};
+
+#[global_allocator]
+static NOTING: Noting = Noting;
 
 /// A bad file: its name, its format, its bytes, and what the error must say.
 struct Bad {
@@ -40,13 +45,13 @@ impl Bad {
 #[test]
 fn every_bad_file_is_a_typed_error_within_its_memory() {
     let corpus: Vec<Bad> =
-        [safetensors::corpus(), numpy::corpus(), torch::corpus(), small::corpus()]
+        [safetensors::corpus(), numpy::corpus(), torch::corpus(), small::corpus(), png::corpus()]
             .into_iter()
             .flatten()
             .collect();
     assert!(corpus.len() >= 40, "{}", corpus.len());
     for bad in corpus {
-        let (result, peak) = allocator::peak_of(|| bad.format.read(&bad.bytes));
+        let (result, peak) = peak_of(|| bad.format.read(&bad.bytes));
         let text = match result {
             Ok(_) => panic!("{}: was read", bad.name),
             Err(error) => error.to_string(),

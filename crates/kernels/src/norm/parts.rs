@@ -170,8 +170,9 @@ mod tests {
             let scaling =
                 scaling.clone().map(|x| Tensor::from_data(TensorData::from(x.as_slice()), &device));
             let parts = || [(0, 5), (5, 1), (6, 31)].map(|(at, len)| x.clone().narrow(1, at, len));
-            let statistics = parts().iter().map(GroupStatistics::new);
-            let statistics = statistics.reduce(GroupStatistics::and).unwrap();
+            let all = parts();
+            let statistics =
+                all.iter().map(GroupStatistics::new).reduce(GroupStatistics::and).unwrap();
             for activation in [Activation::Identity, Activation::Silu] {
                 let [gamma, beta] = scaling.clone();
                 let whole = crate::group_norm(x.clone(), gamma, beta, 4, 1e-5, activation);

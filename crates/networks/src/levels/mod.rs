@@ -40,6 +40,10 @@ pub struct UpBlock<A: Module> {
     pub upsamplers: Vec<Upsample>,
 }
 
+sumi_nn::layers!(DownBlock<A> { attentions, resnets, downsamplers } where A);
+sumi_nn::layers!(MidBlock<A> { attentions, resnets } where A);
+sumi_nn::layers!(UpBlock<A> { attentions, resnets, upsamplers } where A);
+
 impl<A: Module> DownBlock<A> {
     /// Every one of them leaves its result to the level's way up.
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage<'_, A>> {

@@ -42,6 +42,8 @@ pub struct UNet {
     center_input_sample: bool,
 }
 
+sumi_nn::layers!(UNet { conv_in, time_embedding, down_blocks, mid_block, up_blocks, conv_out });
+
 impl UNet {
     /// A fresh network; its last convolution, every residual block's second one and every
     /// attention's output start at zero.

@@ -45,6 +45,16 @@ pub struct UNetCondition {
     config: UNetConditionConfig,
 }
 
+sumi_nn::layers!(UNetCondition {
+    conv_in,
+    time_embedding,
+    add_embedding,
+    down_blocks,
+    mid_block,
+    up_blocks,
+    conv_out
+});
+
 impl UNetCondition {
     /// A fresh network.
     ///

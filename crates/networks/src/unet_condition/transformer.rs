@@ -6,7 +6,8 @@ use burn::module::{
 };
 use burn::tensor::{Device, Tensor};
 use sumi_nn::{
-    Activation, Conv2d, GroupNorm, Init, Linear, TransformerBlock, TransformerBlockConfig,
+    Activation, Conv2d, GroupNorm, Init, Layer, LayerMut, Layers, Linear, TransformerBlock,
+    TransformerBlockConfig,
 };
 
 /// Epsilon of the normalisation before the blocks.
@@ -36,6 +37,8 @@ pub struct SpatialTransformer {
     /// From tokens to channels.
     pub proj_out: Projection,
 }
+
+sumi_nn::layers!(SpatialTransformer { proj_in, transformer_blocks, proj_out });
 
 impl SpatialTransformer {
     /// PyTorch's default initialisation.
@@ -161,3 +164,19 @@ impl ModuleDisplayDefault for Projection {
 }
 
 impl ModuleDisplay for Projection {}
+
+impl Layers for Projection {
+    fn visit_layers<'a>(&'a self, path: &mut String, visit: &mut dyn FnMut(&str, Layer<'a>)) {
+        match self {
+            Self::Linear(linear) => linear.visit_layers(path, visit),
+            Self::Conv2d(conv) => conv.visit_layers(path, visit),
+        }
+    }
+
+    fn visit_layers_mut(&mut self, path: &mut String, visit: &mut dyn FnMut(&str, LayerMut<'_>)) {
+        match self {
+            Self::Linear(linear) => linear.visit_layers_mut(path, visit),
+            Self::Conv2d(conv) => conv.visit_layers_mut(path, visit),
+        }
+    }
+}

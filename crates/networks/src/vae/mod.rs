@@ -74,6 +74,11 @@ pub struct UpDecoderBlock {
     pub upsamplers: Vec<Upsample>,
 }
 
+sumi_nn::layers!(AutoencoderKl { encoder, decoder, quant_conv, post_quant_conv });
+sumi_nn::layers!(Encoder { conv_in, down_blocks, mid_block, conv_out });
+sumi_nn::layers!(Decoder { conv_in, mid_block, up_blocks, conv_out });
+sumi_nn::layers!(UpDecoderBlock { resnets, upsamplers });
+
 impl AutoencoderKl {
     /// A fresh network.
     ///

@@ -1,11 +1,13 @@
 //! `sumi inspect`.
 
+mod pipeline;
+
 use crate::args::InspectArgs;
 use crate::error::CliError;
 use crate::output::data;
 use serde_json::{Value, json};
 use std::path::Path;
-use sumi_formats::{TensorInfo, safetensors, torch};
+use sumi_formats::{StateDict, TensorInfo};
 use sumi_model::{
     CLASSIFIER_CLASS, Card, SchedulerConfig, classifier_config, resolve, unet_config,
 };
@@ -25,6 +27,16 @@ pub fn run(args: &InspectArgs) -> Result<(), CliError> {
 
 fn inspect(path: &Path) -> Result<Value, CliError> {
     if path.is_dir() {
+        if pipeline::is_pipeline(path) {
+            return pipeline::pipeline(path);
+        }
+        // A network over pixels has its config.json one folder further in.
+        let config = path.join("config.json");
+        if config.is_file()
+            && let Some(found) = pipeline::component_folder(path, &read_json(&config)?)?
+        {
+            return Ok(found);
+        }
         return folder(path);
     }
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -37,14 +49,13 @@ fn inspect(path: &Path) -> Result<Value, CliError> {
                 "components": {name: network(path)?},
             }))
         }
-        "safetensors" => {
-            let header = safetensors::read_header(path)?;
-            Ok(tensors("safetensors", path, &header.tensors, json!(header.metadata)))
-        }
-        "bin" | "pt" | "pth" | "ckpt" => {
-            let map = torch::read(path)?;
-            let infos: Vec<TensorInfo> = map.tensors.iter().map(|t| t.info()).collect();
-            Ok(tensors("torch", path, &infos, json!(map.metadata)))
+        "safetensors" | "bin" | "pt" | "pth" | "ckpt" => {
+            let state = StateDict::open(path)?;
+            if pipeline::is_single_file(&state) {
+                return pipeline::pipeline(path);
+            }
+            let kind = if extension == "safetensors" { extension } else { "torch" };
+            Ok(tensors(kind, path, &state))
         }
         _ if !path.exists() => Err(CliError::Failed(format!(
             "{}: expected a folder or a file, found nothing",
@@ -77,11 +88,9 @@ fn folder(path: &Path) -> Result<Value, CliError> {
     let mut found = json!({"kind": kind, "path": folder, "components": {name: network}});
     let read = |name: &str| -> Result<Option<Value>, CliError> {
         let path = folder.join(name);
-        match std::fs::read(&path) {
+        match std::fs::metadata(&path) {
             Err(_) => Ok(None),
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| CliError::Failed(format!("{}: {error}", path.display()))),
+            Ok(_) => read_json(&path).map(Some),
         }
     };
     if let Some(scheduler) = read("scheduler/scheduler_config.json")? {
@@ -99,6 +108,13 @@ fn folder(path: &Path) -> Result<Value, CliError> {
         });
     }
     Ok(found)
+}
+
+fn read_json(path: &Path) -> Result<Value, CliError> {
+    let failed =
+        |error: &dyn std::fmt::Display| CliError::Failed(format!("{}: {error}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(&error))
 }
 
 /// A file with more or fewer numbers than its config asks for does not belong to it.
@@ -176,11 +192,8 @@ fn component(
     })
 }
 
-fn tensors(kind: &str, path: &Path, infos: &[TensorInfo], metadata: Value) -> Value {
-    let mut dtypes = std::collections::BTreeMap::<&str, usize>::new();
-    for info in infos {
-        *dtypes.entry(info.dtype.name()).or_default() += 1;
-    }
+fn tensors(kind: &str, path: &Path, state: &StateDict) -> Value {
+    let infos: Vec<TensorInfo> = state.iter().map(|(name, entry)| entry.info(name, None)).collect();
     let list: Vec<Value> = infos
         .iter()
         .map(|info| {
@@ -190,10 +203,11 @@ fn tensors(kind: &str, path: &Path, infos: &[TensorInfo], metadata: Value) -> Va
     json!({
         "kind": format!("{kind} file"),
         "path": path,
-        "parameters": infos.iter().map(TensorInfo::elements).sum::<usize>(),
+        "holds": pipeline::guess(state),
+        "parameters": state.parameters(),
         "bytes": infos.iter().map(|info| info.bytes).sum::<u64>(),
-        "dtypes": dtypes,
-        "metadata": metadata,
+        "dtypes": pipeline::dtypes(state),
+        "metadata": state.metadata(),
         "tensors": list,
     })
 }
@@ -221,6 +235,7 @@ fn print(value: &Value, depth: usize) -> Result<(), CliError> {
                     ))?;
                 }
             }
+            Value::String(text) if text.is_empty() => {}
             Value::String(text) => data(format_args!("{indent}{key}: {text}"))?,
             Value::Null => {}
             other => data(format_args!("{indent}{key}: {other}"))?,
