@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use sumi_nn::{Activation, Conv2d, Downsample, GroupNorm, GroupStatistics, ResnetBlock, Upsample};
 
 /// Numbers to a strip: enough that the rows above and below weigh little, and few enough that a strip's memory does.
-const STRIP: usize = 4 << 20;
+const STRIP: usize = 8 << 20;
 
 /// The whole chain, picture by picture.
 ///
