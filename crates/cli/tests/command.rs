@@ -52,6 +52,7 @@ fn help_is_as_committed() {
         "film",
         "schedule",
         "inspect",
+        "convert",
         "eval",
         "eval bpd",
         "bench",
