@@ -57,6 +57,7 @@ fn help_is_as_committed() {
         "lora inspect",
         "lora merge",
         "lora convert",
+        "convert",
         "eval",
         "eval bpd",
         "bench",

@@ -93,3 +93,24 @@ fn mutated_texts_of_a_png() {
         crate::png::png(&[(*kind, &mutate(data, dice))])
     });
 }
+
+#[test]
+fn mutated_files_of_places() {
+    survive_all(Format::Located, 8);
+}
+
+#[test]
+fn mutated_shard_indices() {
+    survive_all(Format::ShardIndex, 9);
+}
+
+#[test]
+fn mutated_pipeline_indices() {
+    survive_all(Format::PipelineIndex, 10);
+}
+
+/// A pipeline's header has some hundred names, most of whose mutations make one part incomplete.
+#[test]
+fn mutated_single_files() {
+    survive_all(Format::SingleFile, 11);
+}
