@@ -4,11 +4,16 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod edit;
+mod generate;
+mod lora;
 
 pub use edit::{EditArgs, FilmArgs, GuidanceArgs, InterpolateArgs};
+pub use generate::{GenerateArgs, Rng};
+pub use lora::{LoraArgs, LoraCommand, LoraConvertArgs, LoraInspectArgs, LoraMergeArgs};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use sumi_sampler::{CATALOG, GridKind, SamplerKind};
 
@@ -31,14 +36,20 @@ pub enum Command {
     Train(TrainArgs),
     /// Draw pictures with a model
     Sample(Box<SampleArgs>),
+    /// Draw a picture of a prompt with a Stable Diffusion checkpoint
+    Generate(Box<GenerateArgs>),
     /// Draw the way from one picture to another
     Interpolate(InterpolateArgs),
     /// Draw what happens along one way from noise to a picture
     Film(FilmArgs),
     /// Print a noise schedule and its posteriors
     Schedule(ScheduleArgs),
-    /// Say what a model, a config or a file of tensors holds
+    /// Say what a model, a checkpoint, a config or a file of tensors holds
     Inspect(InspectArgs),
+    /// Say what a LoRA holds, fold it into a checkpoint, write it in another layout
+    Lora(LoraArgs),
+    /// Write a Stable Diffusion checkpoint in another layout or type
+    Convert(crate::convert::ConvertArgs),
     /// Measure how good a model is
     Eval(crate::eval::EvalArgs),
     /// Measure how fast a network runs on this machine
@@ -96,7 +107,8 @@ pub struct TrainArgs {
 }
 
 /// The type of the weights that products are made of.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// As networks are trained
     #[default]
@@ -108,6 +120,15 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// The same for files.
+    pub fn stored(self) -> sumi_formats::Dtype {
+        match self {
+            Self::F32 => sumi_formats::Dtype::F32,
+            Self::Bf16 => sumi_formats::Dtype::Bf16,
+            Self::F16 => sumi_formats::Dtype::F16,
+        }
+    }
+
     /// The same for the layers.
     pub fn precision(self) -> sumi_nn::Precision {
         match self {
@@ -324,8 +345,8 @@ pub struct ScheduleArgs {
 
 #[derive(clap::Args, Debug)]
 pub struct InspectArgs {
-    /// A model folder, a checkpoint, a run folder, a component's config.json, a safetensors or a
-    /// torch file
+    /// A pipeline, model or run folder, a single-file checkpoint, a component's folder or config.json,
+    /// a safetensors or a torch file
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
     /// Print it as JSON

@@ -2,14 +2,17 @@
 
 mod args;
 mod bench;
+mod convert;
 mod demo;
 mod device;
 mod edit;
 mod error;
 mod eval;
 mod film;
+mod generate;
 mod inspect;
 mod interpolate;
+mod lora;
 mod output;
 mod points;
 mod progress;
@@ -51,10 +54,13 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Film(args) => film::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Lora(args) => lora::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),
     }

@@ -3,12 +3,15 @@
 use crate::limits::{MAX_ARCHIVE_ENTRIES, expansion_limit};
 use crate::{FormatError, Result, source};
 use std::collections::HashMap;
-use std::io::{BufRead, Read, Seek};
+use std::io::{BufRead, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use zip::CompressionMethod;
 use zip::read::{Config, ZipFileEntry};
 use zip::result::ZipError;
 use zip::unstable::read::ZipIterable;
+
+/// What stands before an entry's name, from the zip format.
+const LOCAL_HEADER_BYTES: u64 = 30;
 
 /// What an archive's entries may be compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,28 @@ impl<R: BufRead + Seek> Archive<R> {
     /// The archive file's own length in bytes.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Where a stored entry's bytes begin, how many there are, and their checksum.
+    pub fn locate(&mut self, name: &str) -> Result<Option<(u64, u64, u32)>> {
+        let Some(entry) = self.entries.get(name) else { return Ok(None) };
+        let (header, bytes, checksum) = (entry.header_start(), entry.size(), entry.crc32());
+        let field = format!("zip entry `{name}`");
+        let failed = |error| zip_error(&self.path, &field, error);
+        let mut local = [0; LOCAL_HEADER_BYTES as usize];
+        let reader = self.directory.files().map_err(failed)?.reader_mut();
+        reader
+            .seek(SeekFrom::Start(header))
+            .and_then(|_| reader.read_exact(&mut local))
+            .map_err(|error| failed(ZipError::Io(error)))?;
+        if !local.starts_with(b"PK\x03\x04") {
+            let (expected, found) = ("a zip entry's header", "something else");
+            return Err(FormatError::malformed(&self.path, &field, header, expected, found));
+        }
+        let length = |at: usize| u64::from(u16::from_le_bytes([local[at], local[at + 1]]));
+        // The name and the extra fields may be longer than the directory's copies of them.
+        let start = header.saturating_add(LOCAL_HEADER_BYTES + length(26) + length(28));
+        Ok(Some((start, bytes, checksum)))
     }
 
     /// Reads a whole entry, once, and checks its checksum.

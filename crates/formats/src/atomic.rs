@@ -53,6 +53,34 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -
     sync_folder(folder_of(path))
 }
 
+/// Makes the folder `path`, which is not there yet, with what `fill` puts into it, whole or not at
+/// all.
+///
+/// # Errors
+/// [`FormatError::Io`] for a missing or read-only folder or a full disk, and whatever `fill` fails
+/// with; nothing is left behind then.
+pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let Some(name) = path.file_name() else {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "the path names no folder");
+        return Err(FormatError::io(path, "write the folder", error));
+    };
+    let temporary = temporary_beside(path, name.to_owned());
+    let written = fs::create_dir(&temporary)
+        .map_err(|error| FormatError::io(path, "create the folder", error))
+        .and_then(|()| fill(&temporary))
+        .and_then(|()| sync_folder(&temporary))
+        .and_then(|()| {
+            fs::rename(&temporary, path)
+                .map_err(|error| FormatError::io(path, "move the new folder into place", error))
+        });
+    if written.is_err() {
+        // The first error is the one to report; a temporary folder that stays is only litter.
+        let _ = fs::remove_dir_all(&temporary);
+        return written;
+    }
+    sync_folder(folder_of(path))
+}
+
 /// Makes the names in a folder last through a power cut, after files in it were renamed or removed.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct Place {
     /// The file, or empty where the bytes came from memory.
     pub path: PathBuf,
-    /// The tensor, header field or record.
+    /// The tensor, header field or record; empty where the whole file is meant.
     pub field: String,
     /// The byte offset, where it is known.
     pub offset: Option<u64>,
@@ -15,7 +15,10 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", prefix(&self.path), self.field)?;
+        match self.field.is_empty() {
+            true => write!(f, "{}", self.path.display())?,
+            false => write!(f, "{}{}", prefix(&self.path), self.field)?,
+        }
         match self.offset {
             Some(offset) => write!(f, " at byte {offset}"),
             None => Ok(()),
@@ -68,6 +71,16 @@ pub enum FormatError {
         /// What the file asks for.
         found: u64,
     },
+    /// A checkpoint whose parts do not make a whole, or that is of another kind than was asked for.
+    #[error("{place}: expected {expected}, found {found}")]
+    Incomplete {
+        /// Where.
+        place: Box<Place>,
+        /// What should be there.
+        expected: String,
+        /// What is, and what to do.
+        found: String,
+    },
     /// A tensor in memory whose name, type, shape and bytes do not fit together or do not fit the
     /// format that it is to be written in.
     #[error("{place}: expected {expected}, found {found}")]
@@ -103,7 +116,7 @@ fn place(path: &Path, field: &str, offset: Option<u64>) -> Box<Place> {
 }
 
 /// Names and values come from the file, so that a message could be as long as the file.
-fn clip(mut text: String) -> String {
+pub(crate) fn clip(mut text: String) -> String {
     const MAX_CHARS: usize = 240;
     if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
         text.truncate(end);
@@ -149,6 +162,18 @@ impl FormatError {
         Self::TooLarge { place: place(path, field, None), limit, found }
     }
 
+    pub(crate) fn incomplete(
+        path: &Path,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::Incomplete {
+            place: place(path, "", None),
+            expected: clip(expected.into()),
+            found: clip(found.into()),
+        }
+    }
+
     pub(crate) fn tensor(
         path: &Path,
         name: &str,
@@ -169,6 +194,7 @@ impl FormatError {
             Self::Malformed { place, .. }
             | Self::Unsupported { place, .. }
             | Self::TooLarge { place, .. }
+            | Self::Incomplete { place, .. }
             | Self::Tensor { place, .. } => Some(place),
         }
     }

@@ -9,35 +9,46 @@
 //! |---|---|---|---|
 //! | [`safetensors`] | `.safetensors` | yes | yes |
 //! | [`torch`] | `.bin`, `.pt`, `.pth`, `.ckpt`, zip and legacy | yes | |
+//! | [`StateDict`] | the two above, whole or in shards, mapped | yes | |
+//! | [`checkpoint`] | diffusers folders and single-file checkpoints | yes | |
 //! | [`npz`] | `.npz`, `.npy` | yes | yes |
+//! | [`lora`] | LoRAs, as safetensors or torch files | yes | yes |
 //! | [`idx`] | MNIST's IDX, plain or `.gz` | yes | |
 //! | [`cifar`] | CIFAR-10 binaries | yes | |
 //! | [`png_text`], [`infotext`] | what a PNG says it was made from | yes | yes |
 //!
 //! Whatever is written goes through [`atomic`], so a reader never meets half a file.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod archive;
 pub mod atomic;
+pub mod checkpoint;
 pub mod cifar;
 mod error;
 pub mod hash;
 pub mod idx;
 pub mod infotext;
+mod json;
 mod limits;
+pub mod lora;
+mod mapped;
 pub mod npz;
 pub mod png_text;
 pub mod safetensors;
 mod source;
+mod state;
 mod strided;
 mod tensor;
 pub mod torch;
 
+pub use checkpoint::{Checkpoint, present_name};
 pub use error::{FormatError, Place};
 pub use limits::{
-    MAX_ARCHIVE_ENTRIES, MAX_EXPANSION, MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS, SLACK_BYTES,
+    MAX_ARCHIVE_ENTRIES, MAX_CONFIG_BYTES, MAX_EXPANSION, MAX_HEADER_BYTES, MAX_INDEX_BYTES,
+    MAX_RANK, MAX_SHARDS, MAX_TENSORS, SLACK_BYTES,
 };
+pub use state::{Edit, Entry, Floats, StateDict};
 pub use tensor::{Dtype, NamedTensor, TensorInfo, TensorMap};
 
 /// What every reader and writer here returns.

@@ -20,6 +20,20 @@ pub const MAX_EXPANSION: u64 = 16;
 /// What any file, however short, may make a reader allocate: 16 MiB.
 pub const SLACK_BYTES: u64 = 16 << 20;
 
+/// The longest `*.index.json` that is read, in bytes. That of Stable Diffusion XL has 150,000.
+pub const MAX_INDEX_BYTES: u64 = 1 << 21;
+
+/// The most files that an index may name.
+pub const MAX_SHARDS: usize = 1_024;
+
+/// The longest `config.json`, `model_index.json` and the like that is read, in bytes: a JSON value
+/// may take 48 times the memory of its text, which [`SLACK_BYTES`] covers.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 18;
+
+/// The longest file of a tokenizer that is copied, in bytes: `tokenizer.json` of a large vocabulary
+/// has 17 million.
+pub const MAX_TOKENIZER_BYTES: u64 = 1 << 26;
+
 /// The longest run of bytes that one deflated byte can stand for, from the format: a match of 258
 /// bytes in as few as two bits.
 const DEFLATE_RATIO: u64 = 1_032;

@@ -46,6 +46,21 @@ impl Layout {
         true
     }
 
+    /// The layout of a row-major array that begins at `offset`.
+    pub fn row_major(offset: usize, shape: Vec<usize>) -> Self {
+        let mut strides: Vec<usize> = shape
+            .iter()
+            .rev()
+            .scan(1, |stride, &size| {
+                let current = *stride;
+                *stride = stride_after(current, size);
+                Some(current)
+            })
+            .collect();
+        strides.reverse();
+        Self { offset, shape, strides }
+    }
+
     /// The layout of a column-major (Fortran) array.
     pub fn column_major(shape: Vec<usize>) -> Self {
         let strides = shape

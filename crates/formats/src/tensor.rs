@@ -1,5 +1,5 @@
+use crate::state::widen;
 use crate::{FormatError, Result};
-use half::{bf16, f16};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -51,6 +51,11 @@ impl Dtype {
             Self::F16 | Self::Bf16 | Self::I16 => 2,
             Self::I8 | Self::U8 | Self::Bool => 1,
         }
+    }
+
+    /// Whether its numbers are floating-point ones.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::Bf16)
     }
 
     /// The name that safetensors gives the type, such as `BF16`.
@@ -190,18 +195,9 @@ impl NamedTensor {
     /// [`FormatError::Tensor`] where the data's length does not fit the type and the shape.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         self.check()?;
-        Ok(match self.dtype {
-            Dtype::F64 => decode(&self.data, |b| f64::from_le_bytes(b) as f32),
-            Dtype::F32 => decode(&self.data, f32::from_le_bytes),
-            Dtype::F16 => decode(&self.data, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::Bf16 => decode(&self.data, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::I64 => decode(&self.data, |b| i64::from_le_bytes(b) as f32),
-            Dtype::I32 => decode(&self.data, |b| i32::from_le_bytes(b) as f32),
-            Dtype::I16 => decode(&self.data, |b| f32::from(i16::from_le_bytes(b))),
-            Dtype::I8 => decode(&self.data, |b| f32::from(i8::from_le_bytes(b))),
-            Dtype::U8 => decode(&self.data, |[b]| f32::from(b)),
-            Dtype::Bool => decode(&self.data, |[b]| f32::from(u8::from(b != 0))),
-        })
+        let mut values = Vec::with_capacity(self.elements());
+        widen(self.dtype, &self.data, &mut values);
+        Ok(values)
     }
 
     /// The elements of an integer or boolean tensor as i64.
@@ -270,6 +266,7 @@ impl TensorMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::{bf16, f16};
 
     #[test]
     fn a_shape_that_does_not_fit_is_an_error() {

@@ -1,7 +1,7 @@
 //! Tensors as the state of a sampler.
 
 use burn::tensor::{Tensor, TensorData};
-use sumi_random::{NormalSource, PerSample};
+use sumi_random::{NormalSource, PerSample, TorchCuda};
 use sumi_sampler::{Noise, State};
 
 /// A batch of pictures on a device, `[N, C, H, W]`.
@@ -77,21 +77,35 @@ impl State for Batch {
     }
 }
 
-/// Fresh noise from one PyTorch-compatible CPU generator for each sample.
+/// Fresh noise from one PyTorch-compatible generator for each sample.
 pub struct TorchNoise {
-    streams: PerSample,
+    streams: Streams,
+}
+
+enum Streams {
+    Cpu(PerSample),
+    Cuda(PerSample<TorchCuda>),
 }
 
 impl TorchNoise {
-    /// The generator of sample `i` has seed `first_seed + i`.
+    /// PyTorch's generator on the CPU; that of sample `i` has seed `first_seed + i`.
     pub fn new(first_seed: u64, samples: usize) -> Self {
-        Self { streams: PerSample::new(first_seed, samples) }
+        Self { streams: Streams::Cpu(PerSample::new(first_seed, samples)) }
+    }
+
+    /// PyTorch's generator on a CUDA device.
+    pub fn cuda(first_seed: u64, samples: usize) -> Self {
+        Self { streams: Streams::Cuda(PerSample::of(first_seed, samples, TorchCuda::new)) }
     }
 
     /// The next normals of every stream, `[N, each]`.
     pub fn normals(&mut self, each: usize) -> Vec<f32> {
-        let mut values = vec![0.0; self.streams.len() * each];
-        self.streams.fill_normal(&mut values);
+        let (samples, source): (usize, &mut dyn NormalSource) = match &mut self.streams {
+            Streams::Cpu(streams) => (streams.len(), streams),
+            Streams::Cuda(streams) => (streams.len(), streams),
+        };
+        let mut values = vec![0.0; samples * each];
+        source.fill_normal(&mut values);
         values
     }
 }
@@ -99,7 +113,7 @@ impl TorchNoise {
 impl From<PerSample> for TorchNoise {
     /// Goes on with streams that something else was drawn from.
     fn from(streams: PerSample) -> Self {
-        Self { streams }
+        Self { streams: Streams::Cpu(streams) }
     }
 }
 

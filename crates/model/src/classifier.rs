@@ -1,15 +1,15 @@
 //! A classifier of noisy pictures, by whose gradient a model is guided.
 
 use crate::folder::{
-    WEIGHTS, create_parts, read_card, read_json, read_scheduler, read_tensors, resolve_component,
+    WEIGHTS, create_parts, open_tensors, read_card, read_json, read_scheduler, resolve_component,
     to_value, write_json,
 };
-use crate::{Card, ModelError, SchedulerConfig, write_tensors};
+use crate::{Card, ModelError, SchedulerConfig, fill, write_tensors};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 use std::path::{Path, PathBuf};
 use sumi_networks::classifier::{Classifier as Network, ClassifierConfig};
-use sumi_nn::{Init, Pass, assign, parameters};
+use sumi_nn::{Init, Pass, Precision, parameters};
 use sumi_process::{NoiseLevel, Parameterisation};
 
 /// The class that `classifier/config.json` names.
@@ -64,8 +64,7 @@ impl Classifier {
         let network = Network::new(&config, &mut Init::new(&device, 0))
             .map_err(|error| invalid(config_path, error))?;
         let path = Self::weights_path(&folder);
-        let network = assign(network, read_tensors(&path)?)
-            .map_err(|source| ModelError::Weights { path, source })?;
+        let network = fill(network, open_tensors(&path)?, &path, Precision::F32)?;
         Self::new(network, config, read_scheduler(&folder)?, read_card(&folder)?)
     }
 

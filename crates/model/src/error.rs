@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use sumi_formats::FormatError;
+use sumi_formats::lora::LoraError;
 
 /// A model that cannot be opened, written or sampled, and why.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +10,12 @@ pub enum ModelError {
     /// A file that cannot be read or written.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// A LoRA that cannot be read or does not fit.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    /// Adapters that do not fit the network's layers.
+    #[error(transparent)]
+    Adapter(#[from] sumi_nn::AdapterError),
     /// A folder or file that is not what it should be.
     #[error("{}: expected {expected}, found {found}", path.display())]
     Folder {

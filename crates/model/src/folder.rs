@@ -1,13 +1,12 @@
 //! A model on disk is a diffusers folder.
 
-use crate::{ModelError, SchedulerConfig, keys};
+use crate::{ModelError, SchedulerConfig, fill};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use sumi_formats::{NamedTensor, TensorMap, atomic, safetensors, torch};
+use sumi_formats::{NamedTensor, StateDict, TensorMap, atomic, present_name, safetensors};
 use sumi_networks::unet::{UNet, UNetConfig};
-use sumi_nn::{Init, NamedParameter, assign, parameters};
+use sumi_nn::{Init, NamedParameter, Precision, parameters};
 
 /// The version of diffusers whose file layout is written.
 pub(crate) const DIFFUSERS_VERSION: &str = "0.42.0";
@@ -17,9 +16,6 @@ const MAX_SIDE_PX: usize = 4096;
 pub const POINT: [usize; 3] = [2, 1, 1];
 pub(crate) const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const WEIGHTS_BIN: &str = "diffusion_pytorch_model.bin";
-
-/// Shape and values by name.
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// `sumi.json`: what diffusers has no place for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -228,14 +224,27 @@ pub fn resolve(path: &Path) -> Result<PathBuf, ModelError> {
 /// A missing or broken file, a field that is not known, a network that cannot be built.
 pub fn unet_config(path: &Path) -> Result<UNetConfig, ModelError> {
     let invalid = |message: String| ModelError::Config { path: path.to_path_buf(), message };
-    let mut json: serde_json::Value = read_json(path)?;
-    if let Some(class) = json.get("_class_name").and_then(|v| v.as_str())
-        && class != "UNet2DModel"
+    let json: serde_json::Value = read_json(path)?;
+    let config: UNetConfig = config_of(json, "UNet2DModel").map_err(invalid)?;
+    config.check().map_err(|error| invalid(error.to_string()))?;
+    Ok(config)
+}
+
+/// What shapes a network of `class` in the `config.json` of a diffusers folder, which also keeps books on
+/// versions and averages.
+///
+/// # Errors
+/// Another class, a field that is not known or of another type; the sentence says which.
+pub fn config_of<T: DeserializeOwned>(
+    mut json: serde_json::Value,
+    class: &str,
+) -> Result<T, String> {
+    if let Some(found) = json.get("_class_name").and_then(|v| v.as_str())
+        && found != class
     {
-        return Err(invalid(format!("_class_name: expected \"UNet2DModel\", found \"{class}\"")));
+        return Err(format!("_class_name: expected \"{class}\", found \"{found}\""));
     }
     if let Some(fields) = json.as_object_mut() {
-        // Bookkeeping of diffusers and of its EMA; none of it shapes the network.
         const BOOKKEEPING: [&str; 7] = [
             "decay",
             "inv_gamma",
@@ -247,10 +256,7 @@ pub fn unet_config(path: &Path) -> Result<UNetConfig, ModelError> {
         ];
         fields.retain(|key, _| !key.starts_with('_') && !BOOKKEEPING.contains(&key.as_str()));
     }
-    let config: UNetConfig =
-        serde_json::from_value(json).map_err(|error| invalid(error.to_string()))?;
-    config.check().map_err(|error| invalid(error.to_string()))?;
-    Ok(config)
+    serde_json::from_value(json).map_err(|error| error.to_string())
 }
 
 pub(crate) fn create_parts(folder: &Path, parts: [&str; 2]) -> Result<(), ModelError> {
@@ -292,26 +298,9 @@ fn open_unet(folder: &Path, config: &UNetConfig, device: &Device) -> Result<UNet
 /// The tensors of a safetensors or torch file, under their present names.
 ///
 /// # Errors
-/// A missing or broken file, a number that is not finite.
-pub(crate) fn read_tensors(path: &Path) -> Result<Tensors, ModelError> {
-    let map = match path.extension().is_some_and(|ending| ending == "safetensors") {
-        true => safetensors::read(path)?,
-        false => torch::read(path)?,
-    };
-    let path = path.to_path_buf();
-    let mut tensors = BTreeMap::new();
-    for tensor in map.tensors {
-        let values = tensor.to_f32()?;
-        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-            return Err(ModelError::Folder {
-                path,
-                expected: format!("finite numbers in tensor \"{}\"", tensor.name),
-                found: format!("{} at index {at}", values[at]),
-            });
-        }
-        tensors.insert(keys::present_name(&tensor.name), (tensor.shape, values));
-    }
-    Ok(tensors)
+/// A missing or broken file.
+pub(crate) fn open_tensors(path: &Path) -> Result<StateDict, ModelError> {
+    Ok(StateDict::open(path)?.renamed(|name| Some(present_name(name)))?)
 }
 
 /// The network of a configuration with the weights of a safetensors or torch file.
@@ -319,14 +308,13 @@ pub(crate) fn read_tensors(path: &Path) -> Result<Tensors, ModelError> {
 /// # Errors
 /// A missing or broken file, weights that do not fit, a network that cannot be built.
 pub fn read_unet(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNet, ModelError> {
-    let tensors = read_tensors(path)?;
-    let path = path.to_path_buf();
+    let tensors = open_tensors(path)?;
     let config_error = |error: sumi_networks::unet::UNetConfigError| ModelError::Config {
         path: path.with_file_name("config.json"),
         message: error.to_string(),
     };
     let unet = UNet::new(config, &mut Init::new(device, 0)).map_err(config_error)?;
-    assign(unet, tensors).map_err(|source| ModelError::Weights { path, source })
+    fill(unet, tensors, path, Precision::F32)
 }
 
 /// Writes parameters as a safetensors file, in an atomic way.

@@ -1,11 +1,11 @@
 //! Guiding a model at sampling.
 
-use crate::{Batch, Classifier, Model, ModelError, Plan, SchedulerConfig, UNetDenoiser};
-use burn::tensor::Tensor;
-use sumi_process::{NoiseLevel, Parameterisation};
+use crate::{
+    Batch, Classifier, Model, ModelError, Plan, SchedulerConfig, UNetDenoiser, WithAndWithout,
+};
+use sumi_process::Parameterisation;
 use sumi_sampler::{
-    ClassifierGuided, Denoised, Denoiser, Grid, GuidanceInterval, Guided, Pair, Rescale,
-    SamplerError,
+    ClassifierGuided, Denoiser, Grid, GuidanceInterval, Guided, Rescale, SamplerError,
 };
 
 /// What guidance leads away from.
@@ -88,9 +88,10 @@ impl Guides<'_> {
         (plan, grid): (&'r Plan, &'r Grid),
         classes: &'r [u32],
     ) -> Box<dyn Denoiser<Batch> + 'r> {
-        let known = model.unet.classes().map(|_| classes);
+        let known = model.unet.classes().map(|_| classes.to_vec());
         let (grid, parameterisation) = (Some(grid), &plan.parameterisation);
-        let strong = UNetDenoiser { unet: &model.unet, parameterisation, grid, classes: known };
+        let of = |classes| UNetDenoiser::new(&model.unet, classes, parameterisation, grid);
+        let strong = of(known.clone());
         let away: Box<dyn Denoiser<Batch> + 'r> = match &self.away {
             None => Box::new(strong),
             Some((guidance, weaks)) => {
@@ -99,17 +100,15 @@ impl Guides<'_> {
                 match weak {
                     Weak::NoClass => {
                         let null = model.null_class().unwrap_or_default();
-                        let pair = WithAndWithout { model: strong, null };
+                        let without = vec![null; classes.len()];
+                        let both = [classes, &without].concat();
+                        let (without, both) = (of(Some(without)), of(Some(both)));
+                        let pair = WithAndWithout { with: strong, without, both };
                         Box::new(Guided { pair, scale, rescale, interval })
                     }
                     Weak::Model(weak) => {
                         let parameterisation = weaks.as_ref().unwrap_or(parameterisation);
-                        let weak = UNetDenoiser {
-                            unet: &weak.unet,
-                            parameterisation,
-                            grid,
-                            classes: known,
-                        };
+                        let weak = UNetDenoiser::new(&weak.unet, known, parameterisation, grid);
                         Box::new(Guided { pair: (strong, weak), scale, rescale, interval })
                     }
                 }
@@ -173,42 +172,5 @@ pub(crate) fn check(
             }
             Ok(Some(other))
         }
-    }
-}
-
-/// One network with its classes and with the class that means none.
-struct WithAndWithout<'a> {
-    model: UNetDenoiser<'a>,
-    null: u32,
-}
-
-impl Pair<Batch> for WithAndWithout<'_> {
-    fn strong(&mut self, x_t: &Batch, level: NoiseLevel) -> Result<Denoised<Batch>, SamplerError> {
-        self.model.denoise(x_t, level)
-    }
-
-    fn weak(&mut self, x_t: &Batch, level: NoiseLevel) -> Result<Denoised<Batch>, SamplerError> {
-        let none = vec![self.null; x_t.0.dims()[0]];
-        UNetDenoiser { classes: Some(&none), ..self.model }.denoise(x_t, level)
-    }
-
-    /// One pass of twice the batch: what a sample gets does not depend on the samples beside it.
-    fn both(
-        &mut self,
-        x_t: &Batch,
-        level: NoiseLevel,
-    ) -> Result<[Denoised<Batch>; 2], SamplerError> {
-        let n = x_t.0.dims()[0];
-        let mut classes = self.model.classes.unwrap_or_default().to_vec();
-        classes.resize(2 * n, self.null);
-        let twice = Batch(Tensor::cat(vec![x_t.0.clone(), x_t.0.clone()], 0));
-        let said = UNetDenoiser { classes: Some(&classes), ..self.model }.denoise(&twice, level)?;
-        let part = |batch: &Batch, first| Batch(batch.0.clone().narrow(0, first, n));
-        let half = |first| Denoised {
-            x0: part(&said.x0, first),
-            eps: part(&said.eps, first),
-            variance: said.variance.as_ref().map(|variance| part(variance, first)),
-        };
-        Ok([half(0), half(n)])
     }
 }

@@ -73,11 +73,10 @@ impl<'a> Interpolation<'a> {
         go: impl FnOnce(&mut Run<'_, Batch>) -> Result<Batch, sumi_sampler::SamplerError>,
     ) -> Result<Batch, ModelError> {
         let classes = self.classes.map(|classes| classes.map(|class| [class]));
-        let of = |i: usize| UNetDenoiser {
-            unet: &self.model.unet,
-            parameterisation: &self.plan.parameterisation,
-            grid: Some(&self.plan.grid),
-            classes: classes.as_ref().map(|classes| classes[i].as_slice()),
+        let of = |i: usize| {
+            let classes = classes.map(|classes| classes[i].to_vec());
+            let (parameterisation, grid) = (&self.plan.parameterisation, Some(&self.plan.grid));
+            UNetDenoiser::new(&self.model.unet, classes, parameterisation, grid)
         };
         let mut denoiser: Box<dyn Denoiser<Batch> + '_> = match self.classes {
             Some([a, b]) if a != b => {

@@ -132,12 +132,8 @@ impl<'a> Likelihood<'a> {
     }
 
     fn denoiser<'b>(&'b self, known: Known<'b>) -> UNetDenoiser<'b> {
-        UNetDenoiser {
-            unet: &self.model.unet,
-            parameterisation: &self.parameterisation,
-            grid: None,
-            classes: self.model.unet.classes().map(|_| known.classes),
-        }
+        let classes = self.model.unet.classes().map(|_| known.classes.to_vec());
+        UNetDenoiser::new(&self.model.unet, classes, &self.parameterisation, None)
     }
 
     /// The pictures on the model's device, after they have shown that they fit it.

@@ -55,13 +55,10 @@ fn both_opinions_in_one_pass_are_those_of_two() {
     let found = all(generator.guided(guidance(3.0)).unwrap());
     assert_eq!(found.classes, [0, 1, 0]);
 
-    let of = |classes| UNetDenoiser {
-        unet: &model.unet,
-        parameterisation: &plan.parameterisation,
-        grid: Some(&plan.grid),
-        classes: Some(classes),
+    let of = |classes| {
+        UNetDenoiser::new(&model.unet, Some(classes), &plan.parameterisation, Some(&plan.grid))
     };
-    let pair = (of(&[0, 1, 0]), of(&[2, 2, 2]));
+    let pair = (of(vec![0, 1, 0]), of(vec![2, 2, 2]));
     let inner = Guided { pair, scale: 3.0, rescale: None, interval: None };
     let mut denoiser = Linked(Clip { inner, limit: plan.limit });
     let mut noise = TorchNoise::new(3, 3);

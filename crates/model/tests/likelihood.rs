@@ -33,12 +33,8 @@ fn the_derivative_is_that_of_finite_differences() {
         };
         let (x, u, v) = (normal(), normal(), normal());
         let parameterisation = model.scheduler.parameterisation().unwrap();
-        let mut denoiser = UNetDenoiser {
-            unet: &model.unet,
-            parameterisation: &parameterisation,
-            grid: None,
-            classes,
-        };
+        let classes = classes.map(<[u32]>::to_vec);
+        let mut denoiser = UNetDenoiser::new(&model.unet, classes, &parameterisation, None);
         for time in [20.0, 500.0] {
             let level = parameterisation.process.level(time);
             let of = Linear { first: -level.sigma, second: level.alpha };

@@ -1,13 +1,14 @@
 //! A classifier of noisy pictures: the way down of the U-Net.
 
-use crate::unet::{
-    BlockType, DownBlock, MidBlock, SampleSize, UNetConfig, UNetConfigError, blocks,
-};
+use crate::levels::{self, FromDown, Signals};
+use crate::unet::plan::UNetPlan;
+use crate::unet::{BlockType, DownBlock, MidBlock, SampleSize, UNetConfig, UNetConfigError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use sumi_nn::{
-    Activation, Conv2d, GroupNorm, Init, Linear, Pass, SinusoidConfig, TimestepEmbedding, sinusoid,
+    Activation, Conv2d, GroupNorm, Init, Linear, Pass, SelfAttention, SinusoidConfig,
+    TimestepEmbedding, sinusoid,
 };
 
 /// Everything that decides the shape of a [`Classifier`]: `classifier/config.json`. Fields that a
@@ -87,9 +88,9 @@ pub struct Classifier {
     /// From the sinusoid to the time embedding.
     pub time_embedding: TimestepEmbedding,
     /// From fine to coarse.
-    pub down_blocks: Vec<DownBlock>,
+    pub down_blocks: Vec<DownBlock<SelfAttention>>,
     /// At the coarsest level.
-    pub mid_block: MidBlock,
+    pub mid_block: MidBlock<SelfAttention>,
     /// Before the mean.
     pub norm_out: GroupNorm,
     /// From the coarsest level's channels to one number a class.
@@ -97,6 +98,8 @@ pub struct Classifier {
     #[module(skip)]
     sinusoid: SinusoidConfig,
 }
+
+sumi_nn::layers!(Classifier { conv_in, time_embedding, down_blocks, mid_block, head });
 
 impl Classifier {
     /// A fresh network.
@@ -109,11 +112,12 @@ impl Classifier {
         let channels = &unet.block_out_channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
         let time_dim = first * 4;
+        let plan = UNetPlan { config: &unet, time_dim };
         Ok(Self {
             conv_in: Conv2d::same(init, [config.in_channels, first], 3),
             time_embedding: TimestepEmbedding::new(init, first, time_dim),
-            down_blocks: blocks::down_blocks(&unet, time_dim, init),
-            mid_block: blocks::mid_block(&unet, time_dim, init),
+            down_blocks: levels::down_blocks(&plan, init),
+            mid_block: levels::mid_block(&plan, init),
             norm_out: GroupNorm::new(init, last, unet.norm_num_groups, unet.norm_eps),
             head: Linear::new(init, last, config.num_classes),
             sinusoid: SinusoidConfig {
@@ -138,9 +142,10 @@ impl Classifier {
         let time = sinusoid(timesteps, self.sinusoid, &x.device());
         let time = sumi_kernels::silu(self.time_embedding.forward(time));
         let mut x = self.conv_in.forward(x.permute([0, 2, 3, 1]));
+        let signals = Signals { time: &time, context: &() };
         let down = self.down_blocks.iter().flat_map(DownBlock::stages);
         for stage in down.chain(self.mid_block.stages()) {
-            x = stage.forward(x, None, time.clone(), pass);
+            x = stage.forward(x, FromDown::default(), &signals, pass);
         }
         let x = self.norm_out.forward(x, Activation::Silu);
         let [n, h, w, c] = x.dims();

@@ -38,6 +38,8 @@ pub struct SelfAttention {
     output_scale: f64,
 }
 
+crate::layers!(SelfAttention { to_q, to_k, to_v, to_out });
+
 impl SelfAttention {
     /// The output projection starts at zero, so a fresh block passes its input on.
     pub fn new(init: &mut Init, config: SelfAttentionConfig) -> Self {

@@ -1,9 +1,10 @@
 //! The smallest layers.
 
-use crate::{Init, Pass};
+use crate::adapter::Adapted;
+use crate::{Adapter, Init, Pass};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
-use sumi_kernels::{Activation, Added, Padding, Stride};
+use sumi_kernels::{Activation, Added, GroupStatistics, Padding, Stride};
 
 /// PyTorch's default bound for weights and biases, `1 / sqrt(fan_in)`.
 fn default_bound(fan_in: usize) -> f64 {
@@ -17,6 +18,8 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
+    /// What is learned beside the weight; mostly nothing.
+    pub adapters: Vec<Adapter>,
 }
 
 impl Linear {
@@ -26,6 +29,7 @@ impl Linear {
         Self {
             weight: init.uniform([outputs, inputs], bound),
             bias: Some(init.uniform([outputs], bound)),
+            adapters: Vec::new(),
         }
     }
 
@@ -34,13 +38,14 @@ impl Linear {
         Self {
             weight: init.constant([outputs, inputs], 0.0),
             bias: Some(init.constant([outputs], 0.0)),
+            adapters: Vec::new(),
         }
     }
 
     /// PyTorch's default initialisation, without a bias.
     pub fn without_bias(init: &mut Init, inputs: usize, outputs: usize) -> Self {
         let weight = init.uniform([outputs, inputs], default_bound(inputs));
-        Self { weight, bias: None }
+        Self { weight, bias: None, adapters: Vec::new() }
     }
 
     /// # Shapes
@@ -55,7 +60,7 @@ impl Linear {
     /// `[R, in]` to `[R, out]`, which is the residual's shape too.
     pub fn forward_onto(&self, x: Tensor<2>, residual: Option<Tensor<2>>) -> Tensor<2> {
         let bias = self.bias.as_ref().map(|bias| bias.val().unsqueeze());
-        sumi_kernels::linear(x, self.weight.val(), Added { bias, residual })
+        self.adapted(x, Added { bias, residual })
     }
 }
 
@@ -66,6 +71,8 @@ pub struct Conv2d {
     pub weight: Param<Tensor<4>>,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
+    /// What is learned beside the weight; mostly nothing.
+    pub adapters: Vec<Adapter>,
     #[module(skip)]
     stride: Stride,
 }
@@ -81,7 +88,7 @@ impl Conv2d {
         let bound = default_bound(inputs * kernel * kernel);
         let weight = init.uniform([outputs, inputs, kernel, kernel], bound);
         let bias = init.uniform([outputs], bound);
-        Self { weight, bias: Some(bias), stride }
+        Self { weight, bias: Some(bias), adapters: Vec::new(), stride }
     }
 
     /// [`Conv2d::new`] with stride 1, the size kept.
@@ -93,11 +100,31 @@ impl Conv2d {
     pub fn zeros(init: &mut Init, [inputs, outputs]: [usize; 2], kernel: usize) -> Self {
         let weight = init.constant([outputs, inputs, kernel, kernel], 0.0);
         let bias = init.constant([outputs], 0.0);
-        Self { weight, bias: Some(bias), stride: Self::same_size(kernel) }
+        Self { weight, bias: Some(bias), adapters: Vec::new(), stride: Self::same_size(kernel) }
+    }
+
+    pub(crate) fn stride(&self) -> Stride {
+        self.stride
     }
 
     fn same_size(kernel: usize) -> Stride {
         Stride { step: 1, padding: Padding::all(kernel / 2), upsample: false }
+    }
+
+    /// The same layer, which takes its pixels as they are.
+    pub fn without_upsampling(&self) -> Self {
+        let mut layer = self.clone();
+        layer.stride.upsample = false;
+        layer
+    }
+
+    /// The same layer for rows out of a picture, padded only where nothing of the picture lies: above the rows, below them.
+    pub fn padded(&self, above: bool, below: bool) -> Self {
+        let mut layer = self.clone();
+        let Padding { top, bottom, .. } = &mut layer.stride.padding;
+        *top = if above { *top } else { 0 };
+        *bottom = if below { *bottom } else { 0 };
+        layer
     }
 
     /// # Shapes
@@ -121,7 +148,7 @@ impl Conv2d {
             (Some(bias), Some(shift)) => Some(shift + bias),
             (bias, shift) => bias.or(shift),
         };
-        sumi_kernels::conv2d(x, self.weight.val(), Added { bias, residual }, self.stride)
+        self.adapted(x, Added { bias, residual })
     }
 }
 
@@ -154,6 +181,20 @@ impl GroupNorm {
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (gamma, beta) = (self.weight.val(), self.bias.val());
         sumi_kernels::group_norm(x, gamma, beta, self.groups, self.eps, activation)
+    }
+
+    /// [`Self::forward`] of a part of a picture whose statistics are known.
+    ///
+    /// # Shapes
+    /// `[1, H, W, C]`, kept.
+    pub fn forward_part(
+        &self,
+        x: Tensor<4>,
+        statistics: &GroupStatistics,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let scaling = [self.weight.val(), self.bias.val()];
+        sumi_kernels::group_norm_part(x, scaling, statistics, self.groups, self.eps, activation)
     }
 }
 
@@ -207,7 +248,8 @@ impl Embedding {
         let length = indices.len();
         let indices =
             Tensor::<1, Int>::from_data(TensorData::new(indices, [length]), &weight.device());
-        weight.select(0, indices)
+        // The rows of an embedding that is kept in 16 bits are widened as they are looked up.
+        weight.select(0, indices).cast(burn::tensor::DType::F32)
     }
 }
 

@@ -4,6 +4,7 @@
 //! `mid_block.attentions.0.to_q.weight`. Weights are in PyTorch's layout. The arithmetic lives in
 //! `sumi-kernels`; layers do not know how it works.
 
+mod adapter;
 mod attention;
 mod init;
 mod layers;
@@ -12,17 +13,30 @@ mod pass;
 mod precision;
 mod resample;
 mod resnet;
+mod rms_norm;
 mod time;
+mod transformer;
+mod walk;
 
+pub use adapter::{Adapter, AdapterError, AdapterValues, folded};
 pub use attention::{SelfAttention, SelfAttentionConfig};
 pub use init::Init;
 pub use layers::{Conv2d, Dropout, Embedding, GroupNorm, LayerNorm, Linear};
 pub use parameters::{
-    LoadError, NamedParameter, assign, flat_gradients, parameter_shapes, parameters, with_values,
+    LoadError, NamedParameter, Weights, assign, flat_gradients, load, parameter_shapes, parameters,
+    with_values,
 };
 pub use pass::Pass;
 pub use precision::{Precision, to_precision};
 pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
-pub use sumi_kernels::{Activation, Gelu, Padding, Stride};
+pub use rms_norm::RmsNorm;
+pub use sumi_kernels::{Activation, Gelu, GroupStatistics, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
+pub use transformer::{
+    CrossAttention, CrossAttentionConfig, FeedForward, Geglu, TransformerBlock,
+    TransformerBlockConfig,
+};
+#[doc(hidden)]
+pub use walk::within;
+pub use walk::{Layer, LayerMut, Layers, Merged, attach, detach, layer_shapes, merge, unmerge};

@@ -1,5 +1,7 @@
 //! A module's parameters by name.
 
+use crate::Precision;
+use crate::precision::is_rounded;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use std::collections::BTreeMap;
@@ -36,6 +38,9 @@ pub enum LoadError {
         /// The file's.
         found: Vec<usize>,
     },
+    /// A tensor whose values cannot be read, or are not numbers.
+    #[error("{0}")]
+    Unreadable(String),
     /// Tensors that the network has no place for.
     #[error("{} not part of the network: {}", match names.len() {
         1 => "a tensor that is".to_string(),
@@ -69,22 +74,68 @@ pub fn parameter_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
     visitor.found
 }
 
+/// Tensors by name that a module is filled from, one at a time.
+pub trait Weights {
+    /// The shape of a tensor; nothing where there is none of that name.
+    fn shape_of(&self, name: &str) -> Option<Vec<usize>>;
+
+    /// Hands out a tensor, once, in the type of `precision`; asked for after its shape.
+    ///
+    /// # Errors
+    /// Values that cannot be read, or that are not finite.
+    fn take(&mut self, name: &str, precision: Precision) -> Result<TensorData, LoadError>;
+
+    /// The tensors that were not taken.
+    fn left(&self) -> Vec<String>;
+}
+
+impl Weights for BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    fn shape_of(&self, name: &str) -> Option<Vec<usize>> {
+        self.get(name).map(|(shape, _)| shape.clone())
+    }
+
+    fn take(&mut self, name: &str, precision: Precision) -> Result<TensorData, LoadError> {
+        let (shape, values) = self.remove(name).unwrap_or_default();
+        Ok(TensorData::new(values, shape).convert_dtype(precision.dtype()))
+    }
+
+    fn left(&self) -> Vec<String> {
+        self.keys().cloned().collect()
+    }
+}
+
 /// Replaces every parameter by the tensor of its name.
 ///
 /// # Errors
 /// A parameter without a tensor, a tensor of another shape, tensors left over.
 pub fn assign<M: Module>(
     module: M,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    mut weights: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 ) -> Result<M, LoadError> {
-    let mut mapper = Assign { path: Vec::new(), tensors, error: None };
+    load(module, &mut weights, Precision::F32)
+}
+
+/// Replaces every parameter by the tensor of its name, the weights of products in `precision`:
+/// what [`crate::to_precision`] makes of [`assign`]'s result, without the f32 weights in between.
+///
+/// # Errors
+/// A parameter without a tensor, a tensor of another shape or that cannot be read, tensors left
+/// over.
+pub fn load<M: Module>(
+    module: M,
+    weights: &mut impl Weights,
+    precision: Precision,
+) -> Result<M, LoadError> {
+    let (path, containers) = (Vec::new(), Vec::new());
+    let mut mapper = Assign { path, containers, weights, precision, error: None };
     let module = module.map(&mut mapper);
     if let Some(error) = mapper.error {
         return Err(error);
     }
-    match mapper.tensors.is_empty() {
+    let names = weights.left();
+    match names.is_empty() {
         true => Ok(module),
-        false => Err(LoadError::Unexpected { names: mapper.tensors.into_keys().collect() }),
+        false => Err(LoadError::Unexpected { names }),
     }
 }
 
@@ -133,37 +184,59 @@ impl ModuleVisitor for Shapes {
     }
 }
 
-struct Assign {
+struct Assign<'a, W> {
     path: Vec<String>,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    /// What each step of the path leads into, such as `Struct:Linear`.
+    containers: Vec<String>,
+    weights: &'a mut W,
+    precision: Precision,
     error: Option<LoadError>,
 }
 
-impl ModuleMapper for Assign {
-    fn enter_module(&mut self, name: &str, _: &str) {
+impl<W: Weights> Assign<'_, W> {
+    /// The tensor of the parameter at the present path.
+    fn take(&mut self, expected: Vec<usize>) -> Result<TensorData, LoadError> {
+        let name = self.path.join(".");
+        let Some(found) = self.weights.shape_of(&name) else {
+            return Err(LoadError::Missing { name, shape: expected });
+        };
+        if found != expected {
+            return Err(LoadError::Shape { name, expected, found });
+        }
+        let layer = self.containers.last().map_or("", String::as_str);
+        let precision = match is_rounded(layer, expected.len()) {
+            true => self.precision,
+            false => Precision::F32,
+        };
+        self.weights.take(&name, precision)
+    }
+}
+
+impl<W: Weights> ModuleMapper for Assign<'_, W> {
+    fn enter_module(&mut self, name: &str, container: &str) {
         self.path.push(name.to_string());
+        self.containers.push(container.to_string());
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
         self.path.pop();
+        self.containers.pop();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         if self.error.is_some() {
             return param;
         }
-        let name = self.path.join(".");
-        let expected = param.lazy_shape().to_vec();
-        let Some((found, values)) = self.tensors.remove(&name) else {
-            self.error = Some(LoadError::Missing { name, shape: expected });
-            return param;
+        let data = match self.take(param.lazy_shape().to_vec()) {
+            Ok(data) => data,
+            Err(error) => {
+                self.error = Some(error);
+                return param;
+            }
         };
-        if found != expected {
-            self.error = Some(LoadError::Shape { name, expected, found });
-            return param;
-        }
         let device = param.lazy_device();
-        let value = Tensor::<D>::from_data(TensorData::new(values, found), &device);
+        let dtype = data.dtype();
+        let value = Tensor::<D>::from_data(data, (&device, dtype));
         let require_grad = device.is_autodiff();
         param.transform_for_load(value.set_require_grad(require_grad), burn::module::ParamId::new())
     }

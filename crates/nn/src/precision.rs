@@ -16,7 +16,8 @@ pub enum Precision {
 }
 
 impl Precision {
-    fn dtype(self) -> DType {
+    /// Burn's name of the type.
+    pub fn dtype(self) -> DType {
         match self {
             Self::F32 => DType::F32,
             Self::Bf16 => DType::BF16,
@@ -25,9 +26,16 @@ impl Precision {
     }
 }
 
-/// Rounds the weights of convolutions and linear layers to `precision`, for use outside training.
+/// Whether a parameter of `rank` dimensions of a layer such as `Struct:Linear` is one of the weights
+/// that [`to_precision`] rounds.
+pub(crate) fn is_rounded(layer: &str, rank: usize) -> bool {
+    rank >= 2 && matches!(layer, "Struct:Conv2d" | "Struct:Linear" | "Struct:Embedding")
+}
+
+/// Rounds the weights of convolutions, linear layers and embeddings to `precision`, for use outside
+/// training.
 ///
-/// Biases, normalisations and embeddings keep their type, and so do activations and sums: a layer's
+/// Biases and normalisations keep their type, and so do activations and sums: a layer's
 /// result has the type of its input.
 pub fn to_precision<M: Module>(module: M, precision: Precision) -> M {
     module.map(&mut Round { dtype: precision.dtype(), containers: Vec::new() })
@@ -50,8 +58,7 @@ impl ModuleMapper for Round {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let layer = self.containers.last().map_or("", String::as_str);
-        let rounds = D >= 2 && matches!(layer, "Struct:Conv2d" | "Struct:Linear");
-        match rounds {
+        match is_rounded(layer, D) {
             true => param.map(|weight| weight.cast(self.dtype)),
             false => param,
         }
@@ -91,7 +98,9 @@ mod tests {
                 assert_eq!(bias.as_ref().unwrap().val().dtype(), DType::F32);
             }
             assert_eq!(rounded.norm.weight.val().dtype(), DType::F32);
-            assert_eq!(rounded.embedding.weight.val().dtype(), DType::F32);
+            assert_eq!(rounded.embedding.weight.val().dtype(), dtype);
+            let rows = rounded.embedding.forward(&[3, 0, 3]);
+            assert_eq!((rows.dtype(), rows.dims()), (DType::F32, [3, 5]));
 
             let x = init.uniform([2, 6, 6, 3], 1.0).val();
             let y = rounded.norm.forward(rounded.conv.forward(x), Activation::Silu);

@@ -11,8 +11,8 @@ pub struct ResnetBlockConfig {
     pub inputs: usize,
     /// Channels going out.
     pub outputs: usize,
-    /// Width of the time embedding.
-    pub time_dim: usize,
+    /// Width of the time embedding, where there is one.
+    pub time_dim: Option<usize>,
     /// Groups of the normalisations.
     pub groups: usize,
     /// Epsilon of the normalisations.
@@ -30,8 +30,8 @@ pub struct ResnetBlock {
     pub norm1: GroupNorm,
     /// `[outputs, inputs, 3, 3]`.
     pub conv1: Conv2d,
-    /// From the time embedding to one bias a channel.
-    pub time_emb_proj: Linear,
+    /// From the time embedding to one bias a channel; none in an autoencoder.
+    pub time_emb_proj: Option<Linear>,
     /// Before the second convolution.
     pub norm2: GroupNorm,
     /// `[outputs, outputs, 3, 3]`.
@@ -44,6 +44,8 @@ pub struct ResnetBlock {
     output_scale: f64,
 }
 
+crate::layers!(ResnetBlock { conv1, time_emb_proj, conv2, conv_shortcut });
+
 impl ResnetBlock {
     /// The second convolution starts at zero, so a fresh block passes its input on.
     pub fn new(init: &mut Init, config: ResnetBlockConfig) -> Self {
@@ -52,7 +54,7 @@ impl ResnetBlock {
         Self {
             norm1: GroupNorm::new(init, inputs, groups, eps),
             conv1: Conv2d::same(init, [inputs, outputs], 3),
-            time_emb_proj: Linear::new(init, config.time_dim, outputs),
+            time_emb_proj: config.time_dim.map(|dim| Linear::new(init, dim, outputs)),
             norm2: GroupNorm::new(init, outputs, groups, eps),
             conv2: Conv2d::zeros(init, [outputs, outputs], 3),
             conv_shortcut: shortcut.then(|| Conv2d::same(init, [inputs, outputs], 1)),
@@ -61,13 +63,16 @@ impl ResnetBlock {
         }
     }
 
-    /// `time` is the embedding after its SiLU, which all blocks share.
+    /// `time` is the embedding after its SiLU, which all blocks share; it is given exactly when the block
+    /// has a place for it.
     ///
     /// # Shapes
     /// `x` `[N, H, W, inputs]`, `time` `[N, time_dim]`, result `[N, H, W, outputs]`.
-    pub fn forward(&self, x: Tensor<4>, time: Tensor<2>, pass: &mut Pass) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, time: Option<Tensor<2>>, pass: &mut Pass) -> Tensor<4> {
+        let shift =
+            self.time_emb_proj.as_ref().zip(time).map(|(linear, time)| linear.forward(time));
         let h = self.norm1.forward(x.clone(), Activation::Silu);
-        let h = self.conv1.forward_onto(h, Some(self.time_emb_proj.forward(time)), None);
+        let h = self.conv1.forward_onto(h, shift, None);
         let h = self.dropout.forward(self.norm2.forward(h, Activation::Silu), pass);
         let x = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),

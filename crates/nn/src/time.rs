@@ -48,7 +48,11 @@ pub struct TimestepEmbedding {
     pub linear_1: Linear,
     /// `[embedding, embedding]`.
     pub linear_2: Linear,
+    /// From a condition to something that is added to the sinusoid, in networks that take one.
+    pub cond_proj: Option<Linear>,
 }
+
+crate::layers!(TimestepEmbedding { linear_1, linear_2 });
 
 impl TimestepEmbedding {
     /// From a sinusoid of `inputs` numbers to an embedding of `outputs`.
@@ -56,6 +60,27 @@ impl TimestepEmbedding {
         Self {
             linear_1: Linear::new(init, inputs, outputs),
             linear_2: Linear::new(init, outputs, outputs),
+            cond_proj: None,
+        }
+    }
+
+    /// [`TimestepEmbedding::new`] for a network that takes a condition of `width` numbers, such as the
+    /// embedded guidance of a latent consistency model (Luo et al., Latent Consistency Models, section 4.2).
+    pub fn conditional(init: &mut Init, inputs: usize, outputs: usize, width: usize) -> Self {
+        let embedding = Self::new(init, inputs, outputs);
+        Self { cond_proj: Some(Linear::without_bias(init, width, inputs)), ..embedding }
+    }
+
+    /// [`Self::forward`] of the sum of `x` and the projected condition, where there is one.
+    ///
+    /// # Shapes
+    /// `x` `[N, inputs]`, `condition` `[N, width]`, result `[N, outputs]`.
+    pub fn forward_given(&self, x: Tensor<2>, condition: Option<Tensor<2>>) -> Tensor<2> {
+        match (&self.cond_proj, condition) {
+            (Some(projection), Some(condition)) => {
+                self.forward(projection.forward_onto(condition, Some(x)))
+            }
+            _ => self.forward(x),
         }
     }
 

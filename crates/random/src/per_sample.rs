@@ -4,19 +4,26 @@ use std::ops::Range;
 
 use crate::{NormalSource, TorchCpu};
 
-/// One independent stream per sample: stream i is [`TorchCpu::new`]`(seed + i)`.
+/// One independent stream per sample: stream i is [`TorchCpu::new`]`(seed + i)`, or another kind's.
 ///
 /// A sample therefore gets the same noise in every batch that it is part of, which is what diffusers draws when it is
 /// given a list of generators.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PerSample {
-    streams: Vec<TorchCpu>,
+pub struct PerSample<S = TorchCpu> {
+    streams: Vec<S>,
 }
 
 impl PerSample {
     /// `count` streams; the first has seed `seed`.
     pub fn new(seed: u64, count: usize) -> Self {
-        let streams = (0..count as u64).map(|i| TorchCpu::new(seed.wrapping_add(i)));
+        Self::of(seed, count, TorchCpu::new)
+    }
+}
+
+impl<S> PerSample<S> {
+    /// `count` streams of any kind; the first is made from `seed`, the next from `seed + 1`.
+    pub fn of(seed: u64, count: usize, stream: impl Fn(u64) -> S) -> Self {
+        let streams = (0..count as u64).map(|i| stream(seed.wrapping_add(i)));
         Self { streams: streams.collect() }
     }
 
@@ -31,26 +38,29 @@ impl PerSample {
     }
 
     /// Copies of the streams in `range`, where they stand; what lies beyond the last stream is left out.
-    pub fn select(&self, range: Range<usize>) -> Self {
+    pub fn select(&self, range: Range<usize>) -> Self
+    where
+        S: Clone,
+    {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
         Self { streams: self.streams[start..end].to_vec() }
     }
 
     /// The streams.
-    pub fn streams(&self) -> &[TorchCpu] {
+    pub fn streams(&self) -> &[S] {
         &self.streams
     }
 }
 
-impl From<Vec<TorchCpu>> for PerSample {
+impl<S> From<Vec<S>> for PerSample<S> {
     /// Goes on with saved streams.
-    fn from(streams: Vec<TorchCpu>) -> Self {
+    fn from(streams: Vec<S>) -> Self {
         Self { streams }
     }
 }
 
-impl NormalSource for PerSample {
+impl<S: NormalSource> NormalSource for PerSample<S> {
     /// Overwrites row i of `out`, which is `[N, elements]` for N streams, with one draw of stream i.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 //! A development dependency only, and below every other crate: it knows no type of theirs.
 
 mod close;
+pub mod formula;
 pub mod golden;
 pub mod hostile;
 mod mixture;

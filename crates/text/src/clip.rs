@@ -4,11 +4,15 @@ use crate::config::{Config, Named};
 use crate::folder::{clip_frame, clip_of};
 use crate::vocabulary::{Builder, Pairs};
 use crate::{Result, TextError, Tokenizer};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
 /// The merges of CLIP's vocabulary (OpenAI, MIT; see `data/LICENSE-CLIP`).
 const MERGES: &[u8] = include_bytes!("../data/clip_merges.txt.gz");
+
+/// The name of [`MERGES`], for errors.
+const PACKED: &str = "clip_merges.txt.gz";
 
 /// What fills up short texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +37,8 @@ impl Tokenizer {
     /// # Errors
     /// None with the vocabulary that comes with Sumi.
     pub fn clip(pad: ClipPad) -> Result<Self> {
-        let mut text = String::new();
-        let path = Path::new("clip_merges.txt.gz");
-        let io = |source| TextError::Io {
-            path: path.to_owned(),
-            action: "unpack the vocabulary",
-            source,
-        };
-        flate2::read::GzDecoder::new(MERGES).read_to_string(&mut text).map_err(io)?;
+        let path = Path::new(PACKED);
+        let text = unpack()?;
         let not = |found| TextError::malformed(path, "", "CLIP's merges", found);
         let (vocab, pairs) = parse(&text).map_err(not)?;
         let pad = match pad {
@@ -57,6 +55,29 @@ impl Tokenizer {
         tokenizer.frame = clip_frame(&tokenizer, &config);
         Ok(tokenizer)
     }
+}
+
+fn unpack() -> Result<String> {
+    let mut text = String::new();
+    let io =
+        |source| TextError::Io { path: PACKED.into(), action: "unpack the vocabulary", source };
+    flate2::read::GzDecoder::new(MERGES).read_to_string(&mut text).map_err(io)?;
+    Ok(text)
+}
+
+/// CLIP's own vocabulary as the files `vocab.json` and `merges.txt` that tokenizers are opened from.
+///
+/// # Errors
+/// None with the vocabulary that comes with Sumi.
+pub fn clip_files() -> Result<[(&'static str, Vec<u8>); 2]> {
+    let text = unpack()?;
+    let not = |found: String| TextError::malformed(Path::new(PACKED), "", "CLIP's merges", found);
+    let vocab = parse(&text).map_err(not)?.0.finish();
+    let ids = 0..vocab.len() as u32;
+    let tokens: BTreeMap<&str, u32> = ids.filter_map(|id| Some((vocab.token(id)?, id))).collect();
+    let vocab = serde_json::to_vec(&tokens).map_err(|error| not(error.to_string()))?;
+    let merges = format!("#version: 0.2\n{text}").into_bytes();
+    Ok([("vocab.json", vocab), ("merges.txt", merges)])
 }
 
 /// The vocabulary of merges: the bytes, the bytes at the end of a word, what merges give, in order,

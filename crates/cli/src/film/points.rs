@@ -100,12 +100,8 @@ impl Particles<'_> {
         let data = TensorData::new(values, [places.len(), 2, 1, 1]);
         let x_t = Batch(Tensor::from_data(data, &self.model.unet.device()));
         let classes = self.class.map(|class| vec![class; places.len()]);
-        let mut denoiser = UNetDenoiser {
-            unet: &self.model.unet,
-            parameterisation: &self.plan.parameterisation,
-            grid: Some(&self.plan.grid),
-            classes: classes.as_deref(),
-        };
+        let (parameterisation, grid) = (&self.plan.parameterisation, Some(&self.plan.grid));
+        let mut denoiser = UNetDenoiser::new(&self.model.unet, classes, parameterisation, grid);
         let said = denoiser.denoise(&x_t, level);
         let eps = said.map_err(|error| CliError::Failed(error.to_string()))?.eps.to_vec();
         Ok(arrows(&places, &eps, 2.0 * reach / ARROWS as f64))

@@ -277,27 +277,38 @@ pub(super) fn compose<'a>(
     map: &'a TensorMap,
 ) -> Result<(Vec<u8>, Vec<&'a NamedTensor>)> {
     map.check_for(path)?;
-    if map.get(METADATA).is_some() {
+    let infos: Vec<TensorInfo> = map.tensors.iter().map(NamedTensor::info).collect();
+    let (header, order) = compose_infos(path, &infos, &map.metadata)?;
+    Ok((header, order.into_iter().map(|index| &map.tensors[index]).collect()))
+}
+
+/// The length field and the header for tensors whose names differ, and their order.
+pub(super) fn compose_infos(
+    path: &Path,
+    infos: &[TensorInfo],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(Vec<u8>, Vec<usize>)> {
+    if infos.iter().any(|info| info.name == METADATA) {
         return Err(FormatError::tensor(path, METADATA, "another name", "a reserved one"));
     }
-    let mut order: Vec<&NamedTensor> = map.tensors.iter().collect();
+    let mut order: Vec<usize> = (0..infos.len()).collect();
     // Readers map the file and view each tensor in place, which needs data aligned to its elements.
-    order.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.size()));
+    order.sort_by_key(|&index| std::cmp::Reverse(infos[index].dtype.size()));
     let json = |error: serde_json::Error| FormatError::io(path, "compose the header", error.into());
     let mut header = vec![0; LENGTH_BYTES as usize];
     header.push(b'{');
-    if !map.metadata.is_empty() {
+    if !metadata.is_empty() {
         header.extend_from_slice(format!("\"{METADATA}\":").as_bytes());
-        serde_json::to_writer(&mut header, &map.metadata).map_err(json)?;
+        serde_json::to_writer(&mut header, metadata).map_err(json)?;
         header.push(b',');
     }
     let mut begin = 0;
-    for tensor in &order {
-        let end = begin + tensor.data.len() as u64;
-        serde_json::to_writer(&mut header, &tensor.name).map_err(json)?;
+    for info in order.iter().map(|&index| &infos[index]) {
+        let end = begin + info.bytes;
+        serde_json::to_writer(&mut header, &info.name).map_err(json)?;
         header.push(b':');
         let entry =
-            Entry { dtype: tensor.dtype.name(), shape: &tensor.shape, data_offsets: (begin, end) };
+            Entry { dtype: info.dtype.name(), shape: &info.shape, data_offsets: (begin, end) };
         serde_json::to_writer(&mut header, &entry).map_err(json)?;
         header.push(b',');
         begin = end;

@@ -8,9 +8,13 @@ mod header;
 
 pub use header::Header;
 
-use crate::{NamedTensor, Result, TensorMap, atomic, source};
+use crate::state::{OpenFile, Run, StateDict};
+use crate::strided::Layout;
+use crate::{Dtype, FormatError, NamedTensor, Result, TensorInfo, TensorMap, atomic, source};
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Reads a file's tensors and metadata.
 ///
@@ -40,6 +44,29 @@ pub fn read_header(path: impl AsRef<Path>) -> Result<Header> {
 /// As [`read`].
 pub fn from_bytes(bytes: &[u8]) -> Result<TensorMap> {
     parse(Path::new(""), &mut &*bytes, bytes.len() as u64)
+}
+
+/// The tensors of a file, as places in it.
+pub(crate) fn locate(file: &Arc<OpenFile>) -> Result<StateDict> {
+    let (path, length) = (file.path(), file.length());
+    let mut reader = file.reader();
+    let header = Header::parse(path, &mut reader, length)?;
+    let data_bytes = header.tensors.iter().map(|info| info.bytes).sum::<u64>();
+    // The header was held against the file: its data ends where the file ends.
+    let mut start = length - data_bytes;
+    let mut state = StateDict::default();
+    for info in header.tensors {
+        let Some(run) = Run::new(file, start, info.bytes) else {
+            let field = format!("tensor `{}`", info.name);
+            let found = format!("{} bytes at {start}", info.bytes);
+            let expected = "data within the file";
+            return Err(FormatError::malformed(path, &field, None, expected, found));
+        };
+        start += info.bytes;
+        state.insert_run(info.name, info.dtype, Layout::row_major(0, info.shape), run)?;
+    }
+    state.set_metadata(header.metadata);
+    Ok(state)
 }
 
 fn parse(path: &Path, reader: &mut impl Read, length: u64) -> Result<TensorMap> {
@@ -72,6 +99,52 @@ pub fn write(path: impl AsRef<Path>, map: &TensorMap) -> Result<()> {
         }
         writer.flush()
     })
+}
+
+/// Writes the tensors of a state dict to a file, whole or not at all, one chunk at a time; those of
+/// floating-point numbers in `dtype`, where one is given.
+///
+/// `progress` is told how many bytes were written since it was last told, and may stop the writing
+/// with an error.
+///
+/// # Errors
+/// [`FormatError::Io`] where a file cannot be read or written; [`FormatError::Tensor`] for a number
+/// that is not finite in `dtype`; whatever `progress` fails with.
+pub fn write_state(
+    path: impl AsRef<Path>,
+    state: &StateDict,
+    dtype: Option<Dtype>,
+    metadata: &BTreeMap<String, String>,
+    mut progress: impl FnMut(u64) -> Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let tensors: Vec<(&str, &crate::Entry)> = state.iter().collect();
+    let infos: Vec<TensorInfo> =
+        tensors.iter().map(|(name, entry)| entry.info(name, dtype)).collect();
+    let (header, order) = header::compose_infos(path, &infos, metadata)?;
+    // An error on the way is of this crate, which an error of the writer cannot carry unharmed.
+    let mut failed = None;
+    let written = atomic::write_file(path, |file| {
+        let mut writer = BufWriter::new(file);
+        writer.write_all(&header)?;
+        for index in order {
+            let ((name, entry), wanted) = (tensors[index], infos[index].dtype);
+            let streamed = entry.stream(name, Some(wanted), |chunk| {
+                let written = writer.write_all(chunk);
+                written.map_err(|error| FormatError::io(path, "write the file", error))?;
+                progress(chunk.len() as u64)
+            });
+            if let Err(error) = streamed {
+                failed = Some(error);
+                return Err(std::io::ErrorKind::Other.into());
+            }
+        }
+        writer.flush()
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => written,
+    }
 }
 
 /// The bytes that [`write()`] would put into a file.

@@ -2,10 +2,12 @@
 
 use super::value::{Budget, Id, Node, Pickle, StorageRef, View};
 use crate::limits::{MAX_TENSORS, SLACK_BYTES};
+use crate::state::{OpenFile, Run, StateDict};
 use crate::{FormatError, NamedTensor, Result, TensorMap, tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// How deep dictionaries may lie in dictionaries; a training checkpoint needs four.
 const MAX_DEPTH: usize = 16;
@@ -29,6 +31,17 @@ pub(super) struct Stored {
 pub(super) trait Storages {
     /// The bytes of a storage, exactly as many as its elements take; asked for once.
     fn take(&mut self, path: &Path, storage: &StorageRef) -> Result<Vec<u8>>;
+
+    /// Where a storage's bytes lie, exactly as many as its elements take.
+    fn place(&mut self, path: &Path, storage: &StorageRef) -> Result<Spot>;
+}
+
+/// Where a storage lies in its file.
+pub(super) struct Spot {
+    pub start: u64,
+    pub bytes: u64,
+    /// The CRC-32 of the bytes, where the file has one.
+    pub checksum: Option<u32>,
 }
 
 impl Pickle {
@@ -88,6 +101,49 @@ impl Flatten<'_, '_> {
     }
 }
 
+/// Finds each tensor's place in the file; no storage is read.
+pub(super) fn locate(
+    file: &Arc<OpenFile>,
+    tensors: Vec<Stored>,
+    limit: u64,
+    storages: &mut impl Storages,
+) -> Result<StateDict> {
+    let path = file.path();
+    check_total(path, &tensors, limit)?;
+    let mut runs: HashMap<String, (Rc<StorageRef>, Run)> = HashMap::new();
+    let mut state = StateDict::default();
+    for Stored { name, view } in tensors {
+        let storage = &view.storage;
+        if !runs.contains_key(&storage.key) {
+            let Spot { start, bytes, checksum } = storages.place(path, storage)?;
+            let Some(run) = Run::new(file, start, bytes) else {
+                let field = format!("storage `{}`", storage.key);
+                let (expected, found) = ("bytes within the file", format!("{bytes} at {start}"));
+                return Err(FormatError::malformed(path, &field, None, expected, found));
+            };
+            let run = match checksum {
+                Some(checksum) => run.with_checksum(checksum),
+                None => run,
+            };
+            runs.insert(storage.key.clone(), (storage.clone(), run));
+        }
+        let (first, run) = &runs[&storage.key];
+        if first != storage {
+            return Err(two_storages(path, &name, first));
+        }
+        state.insert_run(name, storage.dtype, view.layout.clone(), run.clone())?;
+    }
+    Ok(state)
+}
+
+/// Two tensors name one storage, and differ on what it is.
+fn two_storages(path: &Path, name: &str, storage: &StorageRef) -> FormatError {
+    let field = format!("tensor `{name}`");
+    let (key, numel, dtype) = (&storage.key, storage.numel, storage.dtype.name());
+    let expected = format!("storage `{key}` of {numel} {dtype}");
+    FormatError::malformed(path, &field, None, expected, "another size or type")
+}
+
 /// Reads each storage once and copies its tensors out of it.
 ///
 /// Tensors may share a storage, or repeat its elements with strides of 0, so their total size is
@@ -105,14 +161,10 @@ pub(super) fn materialise(
         by_key.entry(key).or_default().push(index);
     }
     let mut data = vec![Vec::new(); tensors.len()];
-    for (key, users) in by_key {
+    for users in by_key.into_values() {
         let storage = &tensors[users[0]].view.storage;
         if let Some(&other) = users.iter().find(|&&user| tensors[user].view.storage != *storage) {
-            let field = format!("tensor `{}`", tensors[other].name);
-            let (numel, dtype) = (storage.numel, storage.dtype.name());
-            let expected = format!("storage `{key}` of {numel} {dtype}");
-            let found = "another size or type";
-            return Err(FormatError::malformed(path, &field, None, expected, found));
+            return Err(two_storages(path, &tensors[other].name, storage));
         }
         let bytes = storages.take(path, storage)?;
         match users[..] {

@@ -2,10 +2,10 @@
 //! description of the machine, the object, the storages' keys; then each storage's length and
 //! bytes.
 
-use super::build::{Storages, Stored, limit, materialise};
+use super::build::{Spot, Storages, Stored};
 use super::pickle::Machine;
 use super::value::{Budget, Node, Pickle, StorageRef};
-use crate::{FormatError, Result, TensorMap, source};
+use crate::{FormatError, Result, source};
 use std::collections::HashMap;
 use std::io::{BufRead, Seek, SeekFrom};
 use std::path::Path;
@@ -13,12 +13,12 @@ use std::path::Path;
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const VERSION: i128 = 1001;
 
-/// Reads a whole file of the legacy form.
-pub(super) fn parse(
+/// Opens a whole file of the legacy form.
+pub(super) fn open<R: BufRead + Seek>(
     path: &Path,
-    mut reader: impl BufRead + Seek,
+    mut reader: R,
     length: u64,
-) -> Result<TensorMap> {
+) -> Result<(Vec<Stored>, Tail<R>)> {
     let mut budget = Budget::new(path, length);
     let mut stream = Stream { path, reader: &mut reader, position: 0, length };
     let field = "the start of the file";
@@ -45,7 +45,7 @@ pub(super) fn parse(
     // runs on is; the storages' lengths would not add up on another.
     stream.pickle(&mut budget)?;
     let (tensors, places) = stream.object(&mut budget)?;
-    materialise(path, tensors, limit(length), &mut Tail { reader, places })
+    Ok((tensors, Tail { reader, places }))
 }
 
 struct Stream<'a, R> {
@@ -154,21 +154,26 @@ impl<R: BufRead + Seek> Stream<'_, R> {
 }
 
 /// Storages that lie at the end of a file.
-struct Tail<R> {
+pub(super) struct Tail<R> {
     reader: R,
     places: HashMap<String, u64>,
 }
 
 impl<R: BufRead + Seek> Storages for Tail<R> {
     fn take(&mut self, path: &Path, storage: &StorageRef) -> Result<Vec<u8>> {
+        let Spot { start, bytes, .. } = self.place(path, storage)?;
+        self.reader
+            .seek(SeekFrom::Start(start))
+            .map_err(|e| FormatError::io(path, "read the file", e))?;
+        source::read_exact(path, &mut self.reader, bytes)
+    }
+
+    fn place(&mut self, path: &Path, storage: &StorageRef) -> Result<Spot> {
         let (Some(&start), Some(bytes)) = (self.places.get(&storage.key), storage.bytes()) else {
             let field = format!("storage `{}`", storage.key);
             let expected = "a listed storage";
             return Err(FormatError::malformed(path, &field, None, expected, "none"));
         };
-        self.reader
-            .seek(SeekFrom::Start(start))
-            .map_err(|e| FormatError::io(path, "read the file", e))?;
-        source::read_exact(path, &mut self.reader, bytes)
+        Ok(Spot { start, bytes, checksum: None })
     }
 }

@@ -17,11 +17,13 @@ mod pickle;
 mod value;
 
 use crate::archive::{Archive, Compression};
+use crate::state::{OpenFile, StateDict};
 use crate::{FormatError, Result, TensorMap, source};
-use build::{Storages, Stored, materialise};
+use build::{Spot, Storages, Stored, materialise};
 use pickle::Machine;
 use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
+use std::sync::Arc;
 use value::{Budget, StorageRef};
 
 /// The suffix of the archive entry that holds the pickle.
@@ -49,15 +51,37 @@ pub fn from_bytes(bytes: &[u8]) -> Result<TensorMap> {
 }
 
 fn parse(path: &Path, mut reader: impl BufRead + Seek, length: u64) -> Result<TensorMap> {
-    let start = reader.fill_buf().map_err(|e| FormatError::io(path, "read the file", e))?;
-    if start.starts_with(b"PK") {
-        parse_archive(path, reader, length)
-    } else {
-        legacy::parse(path, reader, length)
+    let limit = build::limit(length);
+    if is_archive(path, &mut reader)? {
+        let (tensors, mut records) = open_archive(path, reader, length)?;
+        return materialise(path, tensors, limit, &mut records);
     }
+    let (tensors, mut tail) = legacy::open(path, reader, length)?;
+    materialise(path, tensors, limit, &mut tail)
 }
 
-fn parse_archive(path: &Path, reader: impl BufRead + Seek, length: u64) -> Result<TensorMap> {
+/// The tensors of a file, as places in it.
+pub(crate) fn locate(file: &Arc<OpenFile>) -> Result<StateDict> {
+    let (path, length, mut reader) = (file.path(), file.length(), file.reader());
+    let limit = build::limit(length);
+    if is_archive(path, &mut reader)? {
+        let (tensors, mut records) = open_archive(path, reader, length)?;
+        return build::locate(file, tensors, limit, &mut records);
+    }
+    let (tensors, mut tail) = legacy::open(path, reader, length)?;
+    build::locate(file, tensors, limit, &mut tail)
+}
+
+fn is_archive(path: &Path, reader: &mut impl BufRead) -> Result<bool> {
+    let start = reader.fill_buf().map_err(|e| FormatError::io(path, "read the file", e))?;
+    Ok(start.starts_with(b"PK"))
+}
+
+fn open_archive<R: BufRead + Seek>(
+    path: &Path,
+    reader: R,
+    length: u64,
+) -> Result<(Vec<Stored>, Records<R>)> {
     let mut archive = Archive::open(path, reader, length, Compression::Stored)?;
     let mut pickles = archive.names().iter().filter_map(|name| {
         let folder = name.strip_suffix(PICKLE)?;
@@ -77,8 +101,7 @@ fn parse_archive(path: &Path, reader: impl BufRead + Seek, length: u64) -> Resul
         }
     }
     let tensors = unpickle(path, &mut archive, &format!("{folder}{PICKLE}"))?;
-    let limit = build::limit(archive.length());
-    materialise(path, tensors, limit, &mut Records { archive, folder })
+    Ok((tensors, Records { archive, folder }))
 }
 
 /// Runs the archive's pickle; only the tensors' places outlive it.
@@ -105,12 +128,13 @@ struct Records<R> {
     folder: String,
 }
 
-impl<R: BufRead + Seek> Storages for Records<R> {
-    fn take(&mut self, path: &Path, storage: &StorageRef) -> Result<Vec<u8>> {
+impl<R: BufRead + Seek> Records<R> {
+    /// The entry of a storage, once its size is known to be right.
+    fn entry(&self, path: &Path, storage: &StorageRef) -> Result<String> {
         let name = format!("{}data/{}", self.folder, storage.key);
         let found = self.archive.size(&name);
         if found.is_some() && found == storage.bytes() {
-            return self.archive.take(&name);
+            return Ok(name);
         }
         let field = format!("storage `{name}`");
         let expected = format!("{} elements of {}", storage.numel, storage.dtype.name());
@@ -119,5 +143,20 @@ impl<R: BufRead + Seek> Storages for Records<R> {
             None => "no such entry".to_owned(),
         };
         Err(FormatError::malformed(path, &field, None, expected, found))
+    }
+}
+
+impl<R: BufRead + Seek> Storages for Records<R> {
+    fn take(&mut self, path: &Path, storage: &StorageRef) -> Result<Vec<u8>> {
+        let name = self.entry(path, storage)?;
+        self.archive.take(&name)
+    }
+
+    fn place(&mut self, path: &Path, storage: &StorageRef) -> Result<Spot> {
+        let name = self.entry(path, storage)?;
+        match self.archive.locate(&name)? {
+            Some((start, bytes, checksum)) => Ok(Spot { start, bytes, checksum: Some(checksum) }),
+            None => Err(FormatError::malformed(path, &name, None, "a zip entry", "none")),
+        }
     }
 }

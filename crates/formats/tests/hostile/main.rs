@@ -8,6 +8,7 @@
 
 mod build;
 mod files;
+mod lora;
 mod mutate;
 mod numpy;
 mod png;

@@ -2,6 +2,7 @@
 //! Sublinear Memory Cost, 2016).
 
 use super::UNet;
+use crate::levels::{FromDown, Signals};
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
 use sumi_nn::{Pass, flat_gradients};
@@ -53,7 +54,9 @@ impl UNet {
                 x_gradient = add_last(x_gradient, &mut skip_gradients);
             }
             let (x, skip, time) = (leaf(x), skip.map(leaf), leaf(time.clone()));
-            let y = stage.forward(x.clone(), skip.clone(), time.clone(), &mut pass);
+            let signals = Signals { time: &time, context: &() };
+            let from_down = FromDown { skip: skip.clone(), size: None };
+            let y = stage.forward(x.clone(), from_down, &signals, &mut pass);
             let mut gradients = backward_from(y, x_gradient);
             x_gradient = take(&x, &mut gradients);
             skip_gradients.extend(skip.map(|skip| take(&skip, &mut gradients)));
@@ -87,10 +90,11 @@ impl UNet {
         let mut x = plain.enter(x);
         let mut skips = vec![x.clone()];
         let mut kept = Vec::new();
+        let signals = Signals { time: &time, context: &() };
         for stage in plain.stages() {
             let skip = if stage.takes_skip { skips.pop() } else { None };
             kept.push(Kept { x: x.clone(), skip: skip.clone(), pass: pass.clone() });
-            x = stage.forward(x, skip, time.clone(), &mut pass);
+            x = stage.forward(x, FromDown { skip, size: None }, &signals, &mut pass);
             if stage.leaves_skip {
                 skips.push(x.clone());
             }

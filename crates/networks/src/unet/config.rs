@@ -148,7 +148,7 @@ pub struct UNetConfigError {
     pub found: String,
 }
 
-fn expect(
+pub(crate) fn expect(
     holds: bool,
     field: &'static str,
     expected: impl Into<String>,

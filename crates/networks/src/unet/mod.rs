@@ -1,19 +1,19 @@
 //! The U-Net over pixels (`UNet2DModel` in diffusers).
 
-pub(crate) mod blocks;
 mod checkpoint;
-mod config;
-mod stage;
+pub(crate) mod config;
+pub(crate) mod plan;
 
-pub use blocks::{DownBlock, MidBlock, UpBlock};
+pub use crate::levels::{DownBlock, MidBlock, UpBlock};
 pub use config::{BlockType, SampleSize, UNetConfig, UNetConfigError};
 
+use crate::levels::{self, Signals, Stage};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use stage::Stage;
+use plan::UNetPlan;
 use sumi_nn::{
-    Activation, Conv2d, Embedding, GroupNorm, Init, Pass, SinusoidConfig, TimestepEmbedding,
-    sinusoid,
+    Activation, Conv2d, Embedding, GroupNorm, Init, Pass, SelfAttention, SinusoidConfig,
+    TimestepEmbedding, sinusoid,
 };
 
 /// A U-Net that predicts something the size of its input from a picture, a timestep and, where it
@@ -27,11 +27,11 @@ pub struct UNet {
     /// One vector a class, added to the time embedding.
     pub class_embedding: Option<Embedding>,
     /// From fine to coarse.
-    pub down_blocks: Vec<DownBlock>,
+    pub down_blocks: Vec<DownBlock<SelfAttention>>,
     /// At the coarsest level.
-    pub mid_block: MidBlock,
+    pub mid_block: MidBlock<SelfAttention>,
     /// From coarse to fine.
-    pub up_blocks: Vec<UpBlock>,
+    pub up_blocks: Vec<UpBlock<SelfAttention>>,
     /// Before the last convolution.
     pub conv_norm_out: GroupNorm,
     /// From the first level's channels to the output's.
@@ -41,6 +41,8 @@ pub struct UNet {
     #[module(skip)]
     center_input_sample: bool,
 }
+
+sumi_nn::layers!(UNet { conv_in, time_embedding, down_blocks, mid_block, up_blocks, conv_out });
 
 impl UNet {
     /// A fresh network; its last convolution, every residual block's second one and every
@@ -54,13 +56,14 @@ impl UNet {
         let first = channels[0];
         let time_dim = first * 4;
         let groups = config.norm_num_groups;
+        let plan = UNetPlan { config, time_dim };
         Ok(Self {
             conv_in: Conv2d::same(init, [config.in_channels, first], 3),
             time_embedding: TimestepEmbedding::new(init, first, time_dim),
             class_embedding: config.num_class_embeds.map(|n| Embedding::new(init, n, time_dim)),
-            down_blocks: blocks::down_blocks(config, time_dim, init),
-            mid_block: blocks::mid_block(config, time_dim, init),
-            up_blocks: blocks::up_blocks(config, time_dim, init),
+            down_blocks: levels::down_blocks(&plan, init),
+            mid_block: levels::mid_block(&plan, init),
+            up_blocks: levels::up_blocks(&plan, init),
             conv_norm_out: GroupNorm::new(init, first, groups, config.norm_eps),
             conv_out: Conv2d::zeros(init, [first, config.out_channels], 3),
             sinusoid: SinusoidConfig {
@@ -95,15 +98,8 @@ impl UNet {
         pass: &mut Pass,
     ) -> Tensor<4> {
         let time = self.embed(timesteps, classes, &x.device());
-        let mut x = self.enter(x);
-        let mut skips = vec![x.clone()];
-        for stage in self.stages() {
-            let skip = if stage.takes_skip { skips.pop() } else { None };
-            x = stage.forward(x, skip, time.clone(), pass);
-            if stage.leaves_skip {
-                skips.push(x.clone());
-            }
-        }
+        let signals = Signals { time: &time, context: &() };
+        let x = levels::walk(self.stages().into_iter(), self.enter(x), &signals, pass);
         self.leave(x)
     }
 
@@ -123,7 +119,7 @@ impl UNet {
     }
 
     /// What lies between [`Self::enter`] and [`Self::leave`], in order.
-    fn stages(&self) -> Vec<Stage<'_>> {
+    fn stages(&self) -> Vec<Stage<'_, SelfAttention>> {
         let down = self.down_blocks.iter().flat_map(DownBlock::stages);
         let up = self.up_blocks.iter().flat_map(UpBlock::stages);
         down.chain(self.mid_block.stages()).chain(up).collect()

@@ -1,0 +1,316 @@
+//! CLIP's text encoder (`CLIPTextModel` and `CLIPTextModelWithProjection` in transformers).
+
+use crate::ConfigError;
+use crate::tokens::{HiddenAct, Tokens, TokensError, expect_eps, expect_heads, expect_sizes};
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use sumi_nn::{Embedding, Init, LayerNorm, Linear};
+
+/// Everything that decides the shape of a [`ClipTextModel`], under the names and with the defaults of transformers'
+/// `CLIPTextConfig`. Its other fields, which are about pretraining and the generation of text, are passed over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClipTextConfig {
+    /// How many token ids there are.
+    pub vocab_size: usize,
+    /// Width of a token.
+    pub hidden_size: usize,
+    /// Width between the two linear layers of a block.
+    pub intermediate_size: usize,
+    /// Width of the projection, where the model has one.
+    pub projection_dim: Option<usize>,
+    /// How many blocks there are.
+    pub num_hidden_layers: usize,
+    /// Heads of every attention.
+    pub num_attention_heads: usize,
+    /// Tokens to a sequence at most.
+    pub max_position_embeddings: usize,
+    /// "quick_gelu" (OpenAI's) or "gelu" (OpenCLIP's).
+    pub hidden_act: String,
+    /// Epsilon of every normalisation.
+    pub layer_norm_eps: f64,
+    /// The token whose first place is pooled; 2 stands for the greatest id of a sequence, as in files from before
+    /// transformers 4.31.
+    pub eos_token_id: Option<u32>,
+}
+
+impl Default for ClipTextConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 49408,
+            hidden_size: 512,
+            intermediate_size: 2048,
+            projection_dim: Some(512),
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            max_position_embeddings: 77,
+            hidden_act: "quick_gelu".into(),
+            layer_norm_eps: 1e-5,
+            eos_token_id: Some(49407),
+        }
+    }
+}
+
+impl ClipTextConfig {
+    /// Whether a network can be built from it.
+    ///
+    /// # Errors
+    /// The first field that stands in the way.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        HiddenAct::of_config(&self.hidden_act)?;
+        expect_sizes(1 << 20, &[("vocab_size", self.vocab_size)])?;
+        expect_sizes(256, &[("num_hidden_layers", self.num_hidden_layers)])?;
+        expect_sizes(
+            1 << 16,
+            &[
+                ("hidden_size", self.hidden_size),
+                ("intermediate_size", self.intermediate_size),
+                ("projection_dim", self.projection_dim.unwrap_or(1)),
+                ("num_attention_heads", self.num_attention_heads),
+                ("max_position_embeddings", self.max_position_embeddings),
+            ],
+        )?;
+        expect_heads(self.num_attention_heads, self.hidden_size)?;
+        expect_eps("layer_norm_eps", self.layer_norm_eps)
+    }
+}
+
+/// Text to one vector a token, each token looking at those before it (Radford et al., Learning Transferable
+/// Visual Models From Natural Language Supervision, section 2.4).
+#[derive(Module, Debug)]
+pub struct ClipTextModel {
+    /// All of it but the projection.
+    pub text_model: TextTransformer,
+    /// From the pooled token to the space that pictures share, without a bias.
+    pub text_projection: Option<Linear>,
+    #[module(skip)]
+    eos: Option<u32>,
+}
+
+sumi_nn::layers!(ClipTextModel { text_model, text_projection });
+
+/// Embeddings, blocks and the last normalisation.
+#[derive(Module, Debug)]
+pub struct TextTransformer {
+    /// Of tokens and places.
+    pub embeddings: Embeddings,
+    /// The blocks.
+    pub encoder: Encoder,
+    /// After them.
+    pub final_layer_norm: LayerNorm,
+}
+
+sumi_nn::layers!(TextTransformer { encoder });
+
+/// One vector a token plus one a place.
+#[derive(Module, Debug)]
+pub struct Embeddings {
+    /// `[vocab_size, hidden_size]`.
+    pub token_embedding: Embedding,
+    /// `[max_position_embeddings, hidden_size]`.
+    pub position_embedding: Embedding,
+}
+
+/// The blocks, from first to last.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// One after the other.
+    pub layers: Vec<EncoderLayer>,
+}
+
+sumi_nn::layers!(Encoder { layers });
+
+/// `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
+#[derive(Module, Debug)]
+pub struct EncoderLayer {
+    /// Among the tokens.
+    pub self_attn: Attention,
+    /// Before it.
+    pub layer_norm1: LayerNorm,
+    /// Token by token.
+    pub mlp: Mlp,
+    /// Before it.
+    pub layer_norm2: LayerNorm,
+}
+
+sumi_nn::layers!(EncoderLayer { self_attn, mlp });
+
+/// Attention in several heads.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// Keys.
+    pub k_proj: Linear,
+    /// Values.
+    pub v_proj: Linear,
+    /// Queries.
+    pub q_proj: Linear,
+    /// From the heads back.
+    pub out_proj: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+sumi_nn::layers!(Attention { k_proj, v_proj, q_proj, out_proj });
+
+/// Two linear layers with an activation between them.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// Outwards.
+    pub fc1: Linear,
+    /// Back.
+    pub fc2: Linear,
+    #[module(skip)]
+    act: HiddenAct,
+}
+
+sumi_nn::layers!(Mlp { fc1, fc2 });
+
+/// What the text encoder makes of a batch.
+#[derive(Clone, Debug)]
+pub struct ClipTextOutput {
+    /// The embeddings, then what each block puts out, `[N, T, C]`; none is normalised.
+    pub hidden_states: Vec<Tensor<3>>,
+    /// The last of them, normalised: `[N, T, C]`.
+    pub last_hidden_state: Tensor<3>,
+    /// The end token's vector in `last_hidden_state`: `[N, C]`.
+    pub pooled: Tensor<2>,
+    /// Its projection, where the model has one: `[N, projection_dim]`.
+    pub text_embeds: Option<Tensor<2>>,
+}
+
+impl ClipTextOutput {
+    /// What comes out of the block that `skip` others follow, not normalised; 0 is the last block. `None` where there
+    /// are not so many.
+    pub fn before_last(&self, skip: usize) -> Option<Tensor<3>> {
+        let at = self.hidden_states.len().checked_sub(skip.checked_add(1)?)?;
+        self.hidden_states.get(at).cloned()
+    }
+}
+
+impl ClipTextModel {
+    /// A fresh `CLIPTextModel`.
+    ///
+    /// # Errors
+    /// A config that no network can be built from.
+    pub fn new(config: &ClipTextConfig, init: &mut Init) -> Result<Self, ConfigError> {
+        config.check()?;
+        let act = HiddenAct::of_config(&config.hidden_act)?;
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let embeddings = Embeddings {
+            token_embedding: Embedding::new(init, config.vocab_size, width),
+            position_embedding: Embedding::new(init, config.max_position_embeddings, width),
+        };
+        let layer = |init: &mut Init| EncoderLayer {
+            self_attn: Attention {
+                k_proj: Linear::new(init, width, width),
+                v_proj: Linear::new(init, width, width),
+                q_proj: Linear::new(init, width, width),
+                out_proj: Linear::new(init, width, width),
+                heads: config.num_attention_heads,
+            },
+            layer_norm1: LayerNorm::new(init, width, eps),
+            mlp: Mlp {
+                fc1: Linear::new(init, width, config.intermediate_size),
+                fc2: Linear::new(init, config.intermediate_size, width),
+                act,
+            },
+            layer_norm2: LayerNorm::new(init, width, eps),
+        };
+        let layers = (0..config.num_hidden_layers).map(|_| layer(init)).collect();
+        let text_model = TextTransformer {
+            embeddings,
+            encoder: Encoder { layers },
+            final_layer_norm: LayerNorm::new(init, width, eps),
+        };
+        // Files from before transformers 4.31 say 2, which is no end token; the greatest id is.
+        let eos = config.eos_token_id.filter(|&id| id != 2);
+        Ok(Self { text_model, text_projection: None, eos })
+    }
+
+    /// A fresh `CLIPTextModelWithProjection`.
+    ///
+    /// # Errors
+    /// A config that no network can be built from, or one without `projection_dim`.
+    pub fn with_projection(config: &ClipTextConfig, init: &mut Init) -> Result<Self, ConfigError> {
+        let Some(dim) = config.projection_dim else {
+            return Err(ConfigError {
+                field: "projection_dim",
+                expected: "a width".into(),
+                found: "null".into(),
+            });
+        };
+        let mut model = Self::new(config, init)?;
+        model.text_projection = Some(Linear::without_bias(init, config.hidden_size, dim));
+        Ok(model)
+    }
+
+    /// Where its parameters are.
+    pub fn device(&self) -> Device {
+        self.text_model.final_layer_norm.weight.lazy_device()
+    }
+
+    /// One pass. A token whose `mask` is false is looked at by none; without a mask, all are.
+    ///
+    /// # Errors
+    /// Ids that the model does not know; sequences that are too long or differ in length.
+    pub fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        mask: Option<&[Vec<bool>]>,
+    ) -> Result<ClipTextOutput, TokensError> {
+        let Embeddings { token_embedding, position_embedding } = &self.text_model.embeddings;
+        let (vocabulary, positions) = (token_embedding.entries(), position_embedding.entries());
+        let tokens = Tokens::new(ids, mask, vocabulary, positions)?;
+        let bias = tokens.bias(true, &self.device());
+        let mut x =
+            token_embedding.forward(&tokens.ids) + position_embedding.forward(&tokens.positions());
+        let mut hidden_states = vec![tokens.unflatten(x.clone())];
+        for layer in &self.text_model.encoder.layers {
+            x = layer.forward(x, &tokens, bias.clone());
+            hidden_states.push(tokens.unflatten(x.clone()));
+        }
+        let x = self.text_model.final_layer_norm.forward(x);
+        let pooled = x.clone().select(0, self.pooled_rows(ids));
+        let text_embeds =
+            self.text_projection.as_ref().map(|linear| linear.forward(pooled.clone()));
+        let last_hidden_state = tokens.unflatten(x);
+        Ok(ClipTextOutput { hidden_states, last_hidden_state, pooled, text_embeds })
+    }
+
+    /// The last normalisation, of an earlier block's result.
+    ///
+    /// # Shapes
+    /// `[N, T, C]`, kept.
+    pub fn final_layer_norm(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let [n, t, c] = hidden.dims();
+        let rows = hidden.reshape([n * t, c]);
+        self.text_model.final_layer_norm.forward(rows).reshape([n, t, c])
+    }
+
+    /// The row of each sequence's end token: its first place, and the first token where there is none.
+    fn pooled_rows(&self, ids: &[Vec<u32>]) -> Tensor<1, Int> {
+        let rows = ids.iter().enumerate().map(|(n, row)| {
+            let end = self.eos.or_else(|| row.iter().max().copied());
+            let place = row.iter().position(|&id| Some(id) == end).unwrap_or(0);
+            (n * row.len() + place) as i32
+        });
+        let rows: Vec<i32> = rows.collect();
+        let length = rows.len();
+        Tensor::from_data(TensorData::new(rows, [length]), &self.device())
+    }
+}
+
+impl EncoderLayer {
+    fn forward(&self, x: Tensor<2>, tokens: &Tokens, bias: Option<Tensor<4>>) -> Tensor<2> {
+        let Attention { k_proj, v_proj, q_proj, out_proj, heads } = &self.self_attn;
+        let scale = ((x.dims()[1] / heads) as f64).powf(-0.5);
+        let normal = self.layer_norm1.forward(x.clone());
+        let qkv = [q_proj, k_proj, v_proj].map(|linear| linear.forward(normal.clone()));
+        let y = tokens.attend(qkv, bias, *heads, scale);
+        let x = out_proj.forward_onto(y, Some(x));
+        let Mlp { fc1, fc2, act } = &self.mlp;
+        let y = act.forward(fc1.forward(self.layer_norm2.forward(x.clone())));
+        fc2.forward_onto(y, Some(x))
+    }
+}
