@@ -84,7 +84,7 @@ impl Dice {
     }
 }
 
-/// A file with one to four places changed, cut, doubled or overwritten with a [`TELLING`] number.
+/// A file with one to four places changed, cut, doubled or overwritten with a telling number.
 pub fn mutate(valid: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = valid.to_vec();
     for _ in 0..1 + dice.roll(4) {

@@ -158,6 +158,10 @@ fn jsons() -> Vec<Bad> {
     const WORDS: &str = r###"{"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100, "vocab": {"[UNK]": 0}}"###;
     let model = |name, model, says| json(name, "", model, says);
     let part = |name, part, says| json(name, part, WORDS, says);
+    let prefix = format!(
+        r#"{{"type": "WordPiece", "continuing_subword_prefix": "{}", "vocab": {{"a": 0}}}}"#,
+        "#".repeat(65)
+    );
     let nested = r#""normalizer": {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": [{"type": "NFC"}]}]},"#;
     let long = format!(
         r#""normalizer": {{"type": "Sequence", "normalizers": [{}]}},"#,
@@ -217,6 +221,11 @@ fn jsons() -> Vec<Bad> {
             "words without limit",
             r#"{"type": "WordPiece", "max_input_chars_per_word": 1000000000, "vocab": {"[UNK]": 0}}"#,
             "expected words of at most 1000 characters",
+        ),
+        model(
+            "a prefix of 65 bytes",
+            &prefix,
+            "expected prefixes and suffixes of at most 64 bytes",
         ),
         part(
             "an unknown normalizer",
