@@ -9,7 +9,6 @@ the processor time of one thread (--threads 1) suffers less.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
@@ -22,13 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTDATA = ROOT / "crates/networks/testdata"
 
 
-def formula():
-    spec = importlib.util.spec_from_file_location("formula", TESTDATA / "make_unet_condition.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def peak_mib():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
@@ -38,7 +30,9 @@ def peer(arguments):
     import torch
     from diffusers import UNet2DConditionModel
 
-    numbers = formula()
+    sys.path.insert(0, str(TESTDATA))
+    import formula as numbers
+
     torch.set_num_threads(arguments.threads)
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[arguments.dtype]
     with torch.device("meta"):

@@ -108,7 +108,7 @@ impl Lanes for ExactGelu {
 struct TanhGelu;
 
 /// `2 sqrt(2 / pi)`, which makes the hyperbolic tangent a sigmoid.
-const TANH_SCALE: f32 = 1.595_769_1;
+const TANH_SCALE: f32 = 1.595_769_2;
 const TANH_CUBE: f32 = 0.044_715;
 
 impl Lanes for TanhGelu {

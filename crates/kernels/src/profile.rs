@@ -20,9 +20,9 @@ use crate::Added;
 pub enum Kind {
     /// 2-D convolutions.
     Convolution,
-    /// Group normalisation, with the activation that is fused with it.
+    /// Group normalisation, with the activation that is fused with it, and layer normalisation.
     Normalisation,
-    /// Activations that stand alone.
+    /// Activations that stand alone, the gated one among them.
     Activation,
     /// Feature maps put side by side.
     Concatenation,
