@@ -124,6 +124,7 @@ pub fn component_folder(folder: &Path, config: &Value) -> Result<Option<Value>, 
         config: config.clone(),
         weights: Some(state),
         folder: Some(folder.to_owned()),
+        files: BTreeMap::new(),
     };
     Ok(Some(
         json!({"kind": "component folder", "path": folder, "components": {class: component(&part)}}),

@@ -112,7 +112,8 @@ fn open_part(
         true => Some(names::present(weights::open(folder, &class, preferences)?, &class)?),
         false => None,
     };
-    Ok(Part { library, class, config, weights, folder: Some(folder.to_owned()) })
+    let folder = Some(folder.to_owned());
+    Ok(Part { library, class, config, weights, folder, files: BTreeMap::new() })
 }
 
 /// A variant that was asked for has to be there for one component at least; others may have been

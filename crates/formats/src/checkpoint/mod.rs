@@ -66,6 +66,9 @@ pub struct Part {
     pub weights: Option<StateDict>,
     /// Its folder, in a diffusers folder.
     pub folder: Option<PathBuf>,
+    /// The files of a tokenizer that a single file brings along, by name: those that Sumi wrote of
+    /// pipelines with a vocabulary of their own.
+    pub files: BTreeMap<String, String>,
 }
 
 /// The tensors of one component's folder, under their present names.

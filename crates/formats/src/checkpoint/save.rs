@@ -4,14 +4,19 @@ use super::{Checkpoint, Layout, Part, to_single_file};
 use crate::limits::MAX_TOKENIZER_BYTES;
 use crate::{Dtype, FormatError, Result, StateDict, atomic, json, safetensors, source};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The version of diffusers whose layout is written.
 const DIFFUSERS_VERSION: &str = "0.42.0";
 
 /// What a tokenizer's files end in; a folder of one may hold more, but nothing else is read.
 const TOKENIZER_ENDINGS: [&str; 3] = ["json", "txt", "model"];
+
+/// The most bytes of all of a tokenizer's files that a single file takes along, well below what its
+/// configurations may take together. BERT's Chinese vocabulary has 110,000.
+const MAX_SMALL_TOKENIZER_BYTES: u64 = 150_000;
 
 /// How a checkpoint is to be written.
 pub struct Target<'a> {
@@ -114,37 +119,85 @@ fn write_part(
     safetensors::write_state(folder.join(file), state, target.dtype, &metadata, progress)
 }
 
-/// Copies a tokenizer's files, or writes those that the caller has for one that has none.
+/// Copies a tokenizer's files, or writes those that the file or the caller has for one in a single
+/// file.
 fn write_tokenizer(folder: &Path, name: &str, part: &Part, target: &Target) -> Result<()> {
-    let Some(from) = &part.folder else {
-        for (file, bytes) in (target.tokenizer)(name, part) {
-            atomic::write_bytes(&folder.join(file), &bytes)?;
+    if let Some(from) = &part.folder {
+        for path in tokenizer_files(from)? {
+            let bytes = read_tokenizer(&path)?;
+            atomic::write_bytes(&folder.join(json::file_name(&path)), &bytes)?;
         }
-        return match &part.config {
-            Value::Null => Ok(()),
-            config => {
-                let mut config = config.clone();
-                config["tokenizer_class"] = part.class.clone().into();
-                write_json(&folder.join("tokenizer_config.json"), &config)
-            }
-        };
-    };
-    let failed = |error| FormatError::io(from, "list the folder", error);
-    for entry in fs::read_dir(from).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let known = |ending: &&str| path.extension().is_some_and(|found| found == *ending);
-        if !path.is_file() || !TOKENIZER_ENDINGS.iter().any(|ending| known(&ending)) {
-            continue;
+        return Ok(());
+    }
+    let own = part.files.iter().map(|(name, text)| (name.clone(), text.clone().into_bytes()));
+    let mut files: Vec<(String, Vec<u8>)> = own.collect();
+    if files.is_empty() {
+        files = (target.tokenizer)(name, part);
+        if part.config.is_object() {
+            let mut config = part.config.clone();
+            config["tokenizer_class"] = part.class.clone().into();
+            files.push(("tokenizer_config.json".into(), format!("{config:#}\n").into_bytes()));
         }
-        let (mut reader, length) = source::open(&path)?;
-        if length > MAX_TOKENIZER_BYTES {
-            let field = "the file's length";
-            return Err(FormatError::too_large(&path, field, MAX_TOKENIZER_BYTES, length));
+    }
+    for (name, bytes) in files {
+        // The names may come from a file.
+        if !json::is_plain_name(&name) || !is_tokenizer_file(Path::new(&name)) {
+            let expected = "the name of a tokenizer's file";
+            return Err(FormatError::malformed(folder, "the tokenizer", None, expected, name));
         }
-        let bytes = source::read_exact(&path, &mut reader, length)?;
-        atomic::write_bytes(&folder.join(json::file_name(&path)), &bytes)?;
+        atomic::write_bytes(&folder.join(name), &bytes)?;
     }
     Ok(())
+}
+
+fn is_tokenizer_file(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| TOKENIZER_ENDINGS.contains(&ending))
+}
+
+/// The files of a tokenizer's folder, in order.
+fn tokenizer_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error| FormatError::io(folder, "list the folder", error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_file() && is_tokenizer_file(&path) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_tokenizer(path: &Path) -> Result<Vec<u8>> {
+    let (mut reader, length) = source::open(path)?;
+    if length > MAX_TOKENIZER_BYTES {
+        let field = "the file's length";
+        return Err(FormatError::too_large(path, field, MAX_TOKENIZER_BYTES, length));
+    }
+    source::read_exact(path, &mut reader, length)
+}
+
+/// The files of a tokenizer that are small enough for a single file's metadata, or none: CLIP's own
+/// vocabulary is larger, and every single file means it.
+pub(super) fn small_tokenizer(part: &Part) -> Result<BTreeMap<String, String>> {
+    let Some(folder) = part.folder.as_ref().filter(|_| part.class.contains("Tokenizer")) else {
+        return Ok(part.files.clone());
+    };
+    let mut files = BTreeMap::new();
+    let mut total = 0;
+    for path in tokenizer_files(folder)? {
+        let length = fs::metadata(&path).map_or(u64::MAX, |metadata| metadata.len());
+        total = length.saturating_add(total);
+        if total > MAX_SMALL_TOKENIZER_BYTES {
+            return Ok(BTreeMap::new());
+        }
+        let Ok(text) = String::from_utf8(read_tokenizer(&path)?) else {
+            return Ok(BTreeMap::new());
+        };
+        files.insert(json::file_name(&path), text);
+    }
+    Ok(files)
 }
 
 fn write_json(path: &Path, value: &Value) -> Result<()> {

@@ -62,6 +62,11 @@ fn there_and_back_gives_the_same_bits() {
         assert!(a == b, "{family}: the single file changed");
         let [a, b] = [&folder, &last].map(|path| Checkpoint::open(path).unwrap());
         assert!(a.parts.keys().eq(b.parts.keys()) && a.index == b.index && a.class == b.class);
+        for name in a.parts.keys().filter(|name| name.starts_with("tokenizer")) {
+            let [a, b] =
+                [&folder, &last].map(|path| std::fs::read(path.join(name).join("vocab.json")));
+            assert_eq!(a.unwrap(), b.unwrap(), "{family} {name}");
+        }
         for (name, part) in &a.parts {
             let other = &b.parts[name];
             assert_eq!(part.config, other.config, "{family} {name}");

@@ -66,7 +66,7 @@ impl Format {
             }
             Self::PipelineIndex => {
                 return with_pipeline("model_index.json", bytes, |path| {
-                    look_at_all(&Checkpoint::open(path.parent().unwrap())?)
+                    Checkpoint::open(path.parent().unwrap()).map(drop)
                 });
             }
             Self::SingleFile => {
@@ -107,7 +107,11 @@ fn look(state: &StateDict) -> Result<(), FormatError> {
 }
 
 fn look_at_all(checkpoint: &Checkpoint) -> Result<(), FormatError> {
-    checkpoint.parts.values().filter_map(|part| part.weights.as_ref()).try_for_each(look)?;
+    // A few tensors of each part go all the ways; there are hundreds.
+    for state in checkpoint.parts.values().filter_map(|part| part.weights.as_ref()) {
+        let first = state.iter().take(12);
+        look(&first.map(|(name, entry)| (name.to_owned(), entry.clone())).collect())?;
+    }
     checkpoint::to_single_file(checkpoint).map(drop)
 }
 
@@ -176,7 +180,8 @@ pub fn valid() -> Vec<(&'static str, Format, Vec<u8>)> {
     let mut map = TensorMap::new(tensors());
     map.metadata.insert("format".into(), "pt".into());
     let shard_index = br#"{"metadata":{"total_size":27},"weight_map":{"weight":"shard.safetensors","steps":"shard.safetensors"}}"#;
-    let index = with_pipeline_file("model_index.json");
+    // Without the newline at the end, which may be missing.
+    let index = with_pipeline_file("model_index.json").trim_ascii_end().to_vec();
     let single = safetensors::to_bytes(&pipeline::single(&pipeline::golden("sd2"))).unwrap();
     let cifar_record = [&[3], &[128; cifar::PICTURE_BYTES][..]].concat();
     vec![

@@ -147,6 +147,8 @@ pub(super) struct SavedPart {
     library: String,
     class: String,
     config: Value,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<String, String>,
 }
 
 fn saved(path: &Path, state: &StateDict) -> Result<Option<Saved>> {
@@ -188,11 +190,18 @@ impl Single<'_> {
     }
 
     fn part(&self, name: &str, library: &str, class: &str, config: Value) -> Part {
-        let saved = self.saved.as_ref().and_then(|saved| saved.parts.get(name));
-        let (library, class) = saved.map_or((library.to_owned(), class.to_owned()), |saved| {
-            (saved.library.clone(), saved.class.clone())
-        });
-        Part { library, class, config, weights: None, folder: None }
+        let (library, class) = (library.to_owned(), class.to_owned());
+        let part =
+            Part { library, class, config, weights: None, folder: None, files: BTreeMap::new() };
+        match self.saved.as_ref().and_then(|saved| saved.parts.get(name)) {
+            None => part,
+            Some(saved) => Part {
+                library: saved.library.clone(),
+                class: saved.class.clone(),
+                files: saved.files.clone(),
+                ..part
+            },
+        }
     }
 
     fn unet(&mut self) -> Result<Part> {

@@ -2,10 +2,13 @@
 
 use super::table::{Table, UNetBlocks};
 use super::{CLIP, CONFIGS, OPEN_CLIP, Saved, SavedPart, UNET, VAE, XL_CLIP, XL_OPEN_CLIP};
-use crate::checkpoint::{Checkpoint, Family, Part};
+use crate::checkpoint::{Checkpoint, Family, Part, save};
 use crate::{Entry, FormatError, Result, StateDict};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// What fails where a configuration is no JSON.
+const COMPOSE: &str = "compose the configurations";
 
 /// The tensors of a pipeline under the names of CompVis (Stable Diffusion 1 and 2) or SGM (XL), and
 /// the metadata in which their configurations are kept.
@@ -26,17 +29,26 @@ pub fn to_single_file(checkpoint: &Checkpoint) -> Result<(StateDict, BTreeMap<St
     text(checkpoint, &mut found)?;
     let of_part = |(name, part): (&String, &Part)| {
         let (library, class) = (part.library.clone(), part.class.clone());
-        (name.clone(), SavedPart { library, class, config: part.config.clone() })
+        let files = save::small_tokenizer(part)?;
+        Ok((name.clone(), SavedPart { library, class, config: part.config.clone(), files }))
     };
-    let saved = Saved {
+    let mut saved = Saved {
         class: checkpoint.class.clone(),
         index: checkpoint.index.clone(),
-        parts: checkpoint.parts.iter().map(of_part).collect(),
+        parts: checkpoint.parts.iter().map(of_part).collect::<Result<_>>()?,
     };
-    let saved = serde_json::to_string(&saved).map_err(|error| {
-        FormatError::io(&checkpoint.path, "compose the configurations", error.into())
-    })?;
-    let metadata = [("format".to_owned(), "pt".to_owned()), (CONFIGS.to_owned(), saved)];
+    let compose = |saved: &Saved| {
+        let failed =
+            |error: serde_json::Error| FormatError::io(&checkpoint.path, COMPOSE, error.into());
+        serde_json::to_string(saved).map_err(failed)
+    };
+    let mut text = compose(&saved)?;
+    if text.len() as u64 > crate::MAX_CONFIG_BYTES {
+        // More would not be read back; without its tokenizers the file is like all others.
+        saved.parts.values_mut().for_each(|part| part.files.clear());
+        text = compose(&saved)?;
+    }
+    let metadata = [("format".to_owned(), "pt".to_owned()), (CONFIGS.to_owned(), text)];
     Ok((found.into_iter().collect(), metadata.into()))
 }
 
