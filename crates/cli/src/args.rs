@@ -4,13 +4,16 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod edit;
+mod generate;
 mod lora;
 
 pub use edit::{EditArgs, FilmArgs, GuidanceArgs, InterpolateArgs};
+pub use generate::{GenerateArgs, LoraArg, Rng};
 pub use lora::{LoraArgs, LoraCommand, LoraConvertArgs, LoraInspectArgs, LoraMergeArgs};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use sumi_sampler::{CATALOG, GridKind, SamplerKind};
 
@@ -33,6 +36,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Draw pictures with a model
     Sample(Box<SampleArgs>),
+    /// Draw a picture of a prompt with a Stable Diffusion checkpoint
+    Generate(Box<GenerateArgs>),
     /// Draw the way from one picture to another
     Interpolate(InterpolateArgs),
     /// Draw what happens along one way from noise to a picture
@@ -102,7 +107,8 @@ pub struct TrainArgs {
 }
 
 /// The type of the weights that products are made of.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// As networks are trained
     #[default]

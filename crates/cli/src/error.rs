@@ -5,6 +5,7 @@ use sumi_formats::FormatError;
 use sumi_metrics::MetricError;
 use sumi_model::ModelError;
 use sumi_pictures::PictureError;
+use sumi_pipelines::PipelineError;
 use sumi_train::TrainError;
 
 /// A failure, as the user meets it.
@@ -42,6 +43,16 @@ impl From<ModelError> for CliError {
                 Self::Usage(error.to_string())
             }
             ModelError::Request { .. } => Self::Usage(format!("--{error}")),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<PipelineError> for CliError {
+    fn from(error: PipelineError) -> Self {
+        match error {
+            PipelineError::Model(error) => error.into(),
+            PipelineError::Request { .. } => Self::Usage(format!("--{error}")),
             other => Self::Failed(other.to_string()),
         }
     }

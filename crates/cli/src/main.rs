@@ -9,6 +9,7 @@ mod edit;
 mod error;
 mod eval;
 mod film;
+mod generate;
 mod inspect;
 mod interpolate;
 mod lora;
@@ -53,6 +54,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Film(args) => film::run(&args),
         Command::Schedule(args) => schedule::run(&args),

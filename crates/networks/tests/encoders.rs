@@ -37,7 +37,7 @@ impl Case {
             let values = formula::weight(name, &shape);
             (name.clone(), (shape, values))
         });
-        assign(model, shapes.collect()).unwrap()
+        assign(model, shapes.collect::<std::collections::BTreeMap<_, _>>()).unwrap()
     }
 
     fn ids(&self) -> Vec<Vec<u32>> {

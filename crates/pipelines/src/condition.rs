@@ -1,6 +1,6 @@
 //! Prompts as the denoiser takes them.
 
-use crate::prompt::{self, Words};
+use crate::prompt;
 use crate::{Pipeline, PipelineError, Prompts, Result};
 use burn::tensor::Tensor;
 use sumi_model::Network;
@@ -49,9 +49,10 @@ impl Pipeline {
             if let Some(against) = &mut against {
                 prompt::level(reader, &mut words, against)?;
             }
-            let said = |words: &Words| words.encode(reader, self.layer, prompts.clip_skip);
-            with.push(said(&words)?);
-            without.extend(against.as_ref().map(said).transpose()?);
+            with.push(words.encode(reader, self.layer, prompts.clip_skip)?);
+            // As in diffusers, what is guided away from goes through all layers.
+            let against_said = against.as_ref().map(|words| words.encode(reader, self.layer, 0));
+            without.extend(against_said.transpose()?);
             let lost = [Some(&words), against.as_ref()];
             cut.extend(lost.into_iter().flatten().filter_map(|words| words.cut.clone()));
         }

@@ -1,12 +1,12 @@
 //! Drawing, one picture after the other.
 
 use crate::condition::{Both, Told};
-use crate::edit::{Prepared, Same, walked};
+use crate::edit::{Prepared, Replaced, walked};
 use crate::{Conditioning, Generator, Pipeline, PipelineError, Request, Result};
 use burn::tensor::Tensor;
 use sumi_model::{Batch, ModelError, NetworkDenoiser, Plan, TorchNoise, WithAndWithout};
 use sumi_networks::unet_condition::{Added, Extra};
-use sumi_sampler::{Clip, Denoiser, Grid, Guided, Inpaint, Observer, Run};
+use sumi_sampler::{Clip, Denoiser, Grid, Guided, Observer, Run, Sampler};
 
 /// The random numbers of one picture.
 pub(crate) struct Streams(pub TorchNoise);
@@ -47,7 +47,11 @@ impl<'a> Drawing<'a> {
             return Err(PipelineError::request("guidance", "a number", request.guidance));
         }
         let dims = pipeline.picture_dims(request)?;
-        let plan = Plan::new(&pipeline.scheduler, request.choice)?;
+        let mut plan = Plan::new(&pipeline.scheduler, request.choice)?;
+        if request.choice.eta.is_none() && matches!(plan.sampler, Sampler::Tcd { .. }) {
+            // diffusers' pipelines tell its scheduler so, whose own usual share is another.
+            plan.sampler = Sampler::Tcd { gamma: 0.0 };
+        }
         let grid = match &request.init {
             Some(init) => {
                 check_init(init)?;
@@ -117,10 +121,14 @@ impl<'a> Drawing<'a> {
         let size = self.dims.map(|side| side / pipeline.pixels_per_latent());
         let prepared =
             pipeline.prepare(init, size, &self.grid, &mut streams, self.request.tiled)?;
-        let Prepared { noise, start, region, beside } = prepared;
+        let Prepared { noise, start, region, alone, beside } = prepared;
         let inner = Clip { inner: self.denoiser(beside), limit: self.plan.limit };
         let mut denoiser: Box<dyn Denoiser<Batch> + '_> = match &region {
-            Some(region) => Box::new(Inpaint { inner, region, noise: Same(noise.clone()) }),
+            Some(region) => {
+                let first = self.grid.intervals.first().map(|interval| interval.from);
+                let (noise, alone) = (noise.clone(), first.filter(|_| alone));
+                Box::new(Replaced { inner, region, noise, alone })
+            }
             None => Box::new(inner),
         };
         let mut run =

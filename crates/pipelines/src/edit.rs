@@ -4,7 +4,8 @@ use crate::draw::Streams;
 use crate::{Init, Pipeline, PipelineError, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use sumi_model::Batch;
-use sumi_sampler::{Grid, Noise, Region, Sampler, State};
+use sumi_process::NoiseLevel;
+use sumi_sampler::{Denoised, Denoiser, Grid, Region, Sampler, SamplerError, State};
 
 /// How a pipeline uses a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) struct Prepared {
     pub start: Batch,
     /// What is known of it.
     pub region: Option<Region<Batch>>,
+    /// Whether the walk begins with noise alone.
+    pub alone: bool,
     /// What stands beside the latents.
     pub beside: Option<Tensor<4>>,
 }
@@ -98,7 +101,7 @@ impl Pipeline {
         let Some(init) = init else {
             let noise = normals(streams);
             let start = from_noise(&noise);
-            return Ok(Prepared { noise, start, region: None, beside: None });
+            return Ok(Prepared { noise, start, region: None, alone: true, beside: None });
         };
         let task = self.task(init)?;
         let encode = |image: Vec<f32>, streams: &mut Streams| -> Result<Batch> {
@@ -133,7 +136,7 @@ impl Pipeline {
                 }
             }
         }
-        Ok(Prepared { noise, start, region, beside })
+        Ok(Prepared { noise, start, region, alone: whole, beside })
     }
 }
 
@@ -155,11 +158,25 @@ fn mask_of_latents(
     Tensor::from_data(TensorData::new(values, [1, 1, h, w]), device)
 }
 
-/// One noise all the way down, which is what diffusers noises the known part with.
-pub(crate) struct Same(pub Batch);
+/// What is known of a picture put back before every look at it, noised by one noise all the way down, as
+/// diffusers does. What the denoiser says about it moves nothing that is seen again.
+pub(crate) struct Replaced<'a, D> {
+    pub inner: D,
+    pub region: &'a Region<Batch>,
+    pub noise: Batch,
+    /// Where the walk begins with noise alone, and nothing is put back yet.
+    pub alone: Option<NoiseLevel>,
+}
 
-impl Noise<Batch> for Same {
-    fn standard_normal(&mut self, _: &Batch) -> Batch {
-        self.0.clone()
+impl<D: Denoiser<Batch>> Denoiser<Batch> for Replaced<'_, D> {
+    fn denoise(
+        &mut self,
+        x_t: &Batch,
+        level: NoiseLevel,
+    ) -> std::result::Result<Denoised<Batch>, SamplerError> {
+        match self.alone == Some(level) {
+            true => self.inner.denoise(x_t, level),
+            false => self.inner.denoise(&self.region.begin(x_t, &self.noise, level), level),
+        }
     }
 }

@@ -183,6 +183,22 @@ fn is_finite(image: &Tensor<4>) -> bool {
     sum.is_ok_and(|sum| sum.iter().all(|x| x.is_finite()))
 }
 
+/// What diffusers' pipelines of Stable Diffusion 1 and 2 make of their scheduler's settings, which early
+/// folders have wrong: an offset of 1, and no clipping, since latents have no range.
+fn settled(mut config: SchedulerConfig, pipeline: &str) -> SchedulerConfig {
+    if pipeline.contains("XL") {
+        return config;
+    }
+    config.steps_offset = 1;
+    if config.clip_sample == Some(true) {
+        config.clip_sample = Some(false);
+    }
+    if pipeline.contains("Inpaint") && config.other.contains_key("skip_prk_steps") {
+        config.other.insert("skip_prk_steps".into(), true.into());
+    }
+    config
+}
+
 /// Opens the components of one checkpoint.
 struct Opener<'a> {
     checkpoint: &'a Checkpoint,
@@ -212,7 +228,7 @@ impl Opener<'_> {
         let config: SchedulerConfig = serde_json::from_value(part.config.clone())
             .map_err(|error| self.wrong("scheduler", error))?;
         config.check().map_err(|message| self.wrong("scheduler", message))?;
-        Ok(config)
+        Ok(settled(config, &self.checkpoint.class))
     }
 
     /// The module with the component's weights.

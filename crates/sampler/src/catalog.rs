@@ -89,7 +89,7 @@ pub const CATALOG: &[Entry] = &[
         thresholds: true,
         serves: EVERYWHERE,
         scheduler: Some("DDPMScheduler"),
-        elsewhere: &["ancestral sampling"],
+        elsewhere: &["DDPM", "ancestral sampling"],
         advice: "all steps for the best pictures",
     },
     Entry {

@@ -40,8 +40,8 @@ pub fn pndm<S: State>(
             Some(next) if runge_kutta_start && index < 3 => {
                 runge_kutta(run, &x, words, (&word, interval), next)?
             }
-            Some(next) if !runge_kutta_start && index == 0 => {
-                twice(run, &x, words, (&word, interval), next)?
+            Some(_) if !runge_kutta_start && index == 0 => {
+                twice(run, &x, words, (&word, interval))?
             }
             None if index == 0 => interval.holding(&x, &denoised.x0),
             _ => words.step(interval, &x, &combined(&history, &word)),
@@ -97,12 +97,11 @@ fn twice<S: State>(
     x: &S,
     words: Words,
     (word, interval): (&S, Interval),
-    next: Interval,
 ) -> Result<S, SamplerError> {
     let there = words.step(interval, x, word);
-    let ahead = words.of(&run.denoise(&there, next.from)?, next.from);
-    let from = shifted(run.grid, next.from, 1.0).unwrap_or(interval.from);
-    Ok(words.step(Interval { from, to: next.from }, x, &word.combine(0.5, &ahead, 0.5)))
+    let ahead = words.of(&run.denoise(&there, interval.to)?, interval.to);
+    let from = shifted(run.grid, interval.to, 1.0).unwrap_or(interval.from);
+    Ok(words.step(Interval { from, to: interval.to }, x, &word.combine(0.5, &ahead, 0.5)))
 }
 
 /// A pseudo Runge-Kutta step of four calls (Eq. 13).

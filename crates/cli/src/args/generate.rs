@@ -145,3 +145,19 @@ pub struct StartArgs {
     #[arg(long, value_name = "IMAGE")]
     pub mask: Option<PathBuf>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_follows_the_last_colon() {
+        let read = |text: &str| text.parse::<LoraArg>().map(|arg| (arg.path, arg.weight));
+        assert_eq!(read("a.safetensors"), Ok(("a.safetensors".into(), 1.0)));
+        assert_eq!(read("a.safetensors:0.6"), Ok(("a.safetensors".into(), 0.6)));
+        assert_eq!(read("a:b/c.bin:-1e-1"), Ok(("a:b/c.bin".into(), -0.1)));
+        assert_eq!(read("C:\\loras\\a.pt"), Ok(("C:\\loras\\a.pt".into(), 1.0)));
+        assert!(read("a.safetensors:inf").unwrap_err().contains("a finite weight"));
+        assert!(read(":0.5").is_err());
+    }
+}

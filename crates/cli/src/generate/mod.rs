@@ -12,13 +12,16 @@ use crate::sample::{check_parents, warn_of_little_noise};
 use crate::signals::Stop;
 use crate::{device, progress};
 use recipe::{Lora, Recipe};
+
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use sumi_formats::checkpoint::Preferences;
+use sumi_formats::hash::lora_hash;
 use sumi_formats::{NamedTensor, TensorMap, safetensors};
-use sumi_pictures::{Picture, gif};
+use sumi_pictures::gif;
 use sumi_pipelines::{Decoded, Drawing, Drawn, Generator, Pipeline, Prompts, Request};
-use text::Writer;
+use text::{ModelHash, Writer};
 use watch::Watch;
 
 pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
@@ -27,10 +30,15 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let choice = recipe.choice()?;
     let started = Instant::now();
     let device = device::open(args.device)?;
-    let mut pipeline = Pipeline::open(&recipe.model.path, &device, recipe.dtype.precision())?;
+    let precision = recipe.dtype.precision();
+    let preferences = Preferences::default();
+    let mut pipeline = Pipeline::open(&recipe.model.path, &device, precision, &preferences)?;
+    for assumed in &pipeline.checkpoint().assumed {
+        talk(format_args!("{}: {assumed}", recipe.model.path.display()));
+    }
     add_loras(&mut pipeline, &mut recipe.loras)?;
-    let hash = text::hash_in_background(pipeline.weights_file());
-    let init = pictures::read(&mut recipe, pipeline.size_multiple())?;
+    let hash = ModelHash::of(pipeline.weights_file());
+    let init = pictures::read(&mut recipe, pipeline.pixels_per_latent())?;
     let dims = match (recipe.height, recipe.width) {
         (None, None) => None,
         (height, width) => {
@@ -82,7 +90,7 @@ fn add_loras(pipeline: &mut Pipeline, loras: &mut [Lora]) -> Result<(), CliError
     for lora in loras {
         let path = &lora.file.path;
         let added = pipeline.add_lora(path, lora.weight)?;
-        lora.file.sha256 = Some(added.sha256);
+        let hash = lora_hash(path)?;
         talk(format_args!("{}: {} modules matched", path.display(), added.matched));
         if !added.unmatched.is_empty() {
             talk(format_args!(
@@ -92,6 +100,7 @@ fn add_loras(pipeline: &mut Pipeline, loras: &mut [Lora]) -> Result<(), CliError
                 added.unmatched.join(", ")
             ));
         }
+        lora.file.pin(hash, "lora")?;
     }
     Ok(())
 }
@@ -114,7 +123,8 @@ impl Outputs {
             ("--gif", &args.gif, "gif"),
             ("--tensors", &args.tensors, "safetensors"),
         ] {
-            if let Some(path) = path.as_ref().filter(|p| p.extension().is_none_or(|e| e != ending)) {
+            if let Some(path) = path.as_ref().filter(|p| p.extension().is_none_or(|e| e != ending))
+            {
                 return Err(CliError::Usage(format!(
                     "{option}: expected a file that ends in .{ending}, found {}",
                     path.display()
@@ -175,7 +185,9 @@ fn draw_all(
         let frames = watch.finish()?;
         let decoded = pipeline.decode(drawn.latents.clone(), drawing.tiled())?;
         if decoded.again {
-            talk("warning: the autoencoder gave no numbers in half precision; decoded again in f32");
+            talk(
+                "warning: the autoencoder gave no numbers in half precision; decoded again in f32",
+            );
         }
         let picture = pictures::of(&decoded)?;
         if let (Some(path), Some(mut frames)) = (&outputs.gif, frames) {

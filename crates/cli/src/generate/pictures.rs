@@ -1,7 +1,7 @@
 //! Pictures in and out.
 
 use crate::error::CliError;
-use crate::generate::recipe::{Recipe, Source};
+use crate::generate::recipe::Recipe;
 use crate::output::talk;
 use sumi_data::{Fit, Pictures, read_own_size, read_picture};
 use sumi_formats::hash::sha256_of;
@@ -16,11 +16,12 @@ use sumi_pipelines::{Decoded, Init};
 /// size.
 pub fn read(recipe: &mut Recipe, multiple: usize) -> Result<Option<Init>, CliError> {
     let Some(source) = &mut recipe.init else { return Ok(None) };
-    pin(source, "init")?;
+    source.pin(sha256_of(&source.path)?, "init")?;
     let own = read_own_size(&source.path, 3)?;
     let own_dims = [own.height_px, own.width_px];
     let whole = |side: usize| (side / multiple * multiple).max(multiple);
-    let dims = [recipe.height.unwrap_or(whole(own_dims[0])), recipe.width.unwrap_or(whole(own_dims[1]))];
+    let dims =
+        [recipe.height.unwrap_or(whole(own_dims[0])), recipe.width.unwrap_or(whole(own_dims[1]))];
     if dims[0] == 0 || dims[1] == 0 || dims[0].max(dims[1]) > MAX_SIDE_PX {
         let [h, w] = dims;
         return Err(CliError::Usage(format!(
@@ -39,7 +40,7 @@ pub fn read(recipe: &mut Recipe, multiple: usize) -> Result<Option<Init>, CliErr
     let mask = match &mut recipe.mask {
         None => None,
         Some(source) => {
-            pin(source, "mask")?;
+            source.pin(sha256_of(&source.path)?, "mask")?;
             let mask = read_own_size(&source.path, 1)?;
             let found = [mask.height_px, mask.width_px];
             if found != own_dims && found != dims {
@@ -61,22 +62,6 @@ pub fn read(recipe: &mut Recipe, multiple: usize) -> Result<Option<Init>, CliErr
 
 /// Far past what fits into memory.
 const MAX_SIDE_PX: usize = 16_384;
-
-/// Notes what the file holds, or holds it against what was noted.
-fn pin(source: &mut Source, option: &str) -> Result<(), CliError> {
-    let found = sha256_of(&source.path)?;
-    match &source.sha256 {
-        Some(noted) if *noted != found => Err(CliError::Failed(format!(
-            "{}: expected the picture that --{option} named when the image was drawn, found another \
-             (name one with --{option})",
-            source.path.display()
-        ))),
-        _ => {
-            source.sha256 = Some(found);
-            Ok(())
-        }
-    }
-}
 
 /// From pixels to -1 to 1, `[3, H, W]`.
 fn unit_planes(picture: &Pictures) -> Vec<f32> {

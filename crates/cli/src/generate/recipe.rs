@@ -22,7 +22,7 @@ const SEED_BITS: u32 = 32;
 #[serde(deny_unknown_fields)]
 pub struct Source {
     pub path: PathBuf,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of its bytes, of a LoRA's tensors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
@@ -80,6 +80,24 @@ impl Source {
     fn new(path: &Path) -> Self {
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         Self { path, sha256: None }
+    }
+
+    /// Notes what the file holds, or holds it against what was noted when an image was drawn from it.
+    ///
+    /// # Errors
+    /// Another file than then.
+    pub fn pin(&mut self, found: String, option: &str) -> Result<(), CliError> {
+        match &self.sha256 {
+            Some(noted) if *noted != found => Err(CliError::Failed(format!(
+                "{}: expected what --{option} named when the image was drawn, found another file \
+                 (name one with --{option})",
+                self.path.display()
+            ))),
+            _ => {
+                self.sha256 = Some(found);
+                Ok(())
+            }
+        }
     }
 }
 

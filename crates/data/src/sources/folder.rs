@@ -147,6 +147,23 @@ pub fn read_picture(
     Ok((Pictures { height_px, width_px, channels, pixels, labels, class_names, max_value }, found))
 }
 
+/// Reads one image file as a picture of its own size.
+///
+/// # Errors
+/// A file that cannot be read or decoded.
+pub fn read_own_size(path: &Path, channels: usize) -> Result<Pictures> {
+    let colour = on_white(decode(path)?);
+    let size_px = [colour.height() as usize, colour.width() as usize];
+    let pixels = match channels {
+        1 => DynamicImage::ImageRgb8(colour).into_luma8().into_raw(),
+        _ => colour.into_raw(),
+    };
+    let [height_px, width_px] = size_px;
+    let (labels, class_names) = (vec![0], one_class());
+    let max_value = u8::MAX;
+    Ok(Pictures { height_px, width_px, channels, pixels, labels, class_names, max_value })
+}
+
 /// Decodes one image into one of `size_px`, `[H, W, C]`, and says its own height and width.
 fn read(
     path: &Path,
