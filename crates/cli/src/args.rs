@@ -8,7 +8,7 @@ mod generate;
 mod lora;
 
 pub use edit::{EditArgs, FilmArgs, GuidanceArgs, InterpolateArgs};
-pub use generate::{GenerateArgs, LoraArg, Rng};
+pub use generate::{GenerateArgs, Rng};
 pub use lora::{LoraArgs, LoraCommand, LoraConvertArgs, LoraInspectArgs, LoraMergeArgs};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};

@@ -1,4 +1,4 @@
-//! Files that Sumi reads and writes: safetensors, torch pickles, npz, IDX, CIFAR-10 binaries.
+//! Files that Sumi reads and writes: safetensors, torch pickles, whole checkpoints, npz, IDX, CIFAR-10 binaries.
 //!
 //! Every reader takes its input for hostile: sizes are checked with checked arithmetic and against
 //! the length of the file before anything is allocated, and a bad file is a [`FormatError`] that

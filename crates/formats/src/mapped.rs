@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "mapping a file cannot be written without it")]
 
 use bytes::Bytes;
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 use std::fs::File;
 use std::io;
 
@@ -17,8 +17,5 @@ pub(crate) fn map(file: &File) -> io::Result<Bytes> {
     // SAFETY: the map is read-only and private to this process, and is handed out only as bytes, of
     // which every pattern is valid.
     let map = unsafe { Mmap::map(file)? };
-    // Weights are read from front to back; a refusal costs read-ahead and nothing else.
-    #[cfg(unix)]
-    let _ = map.advise(Advice::Sequential);
     Ok(Bytes::from_owner(map))
 }

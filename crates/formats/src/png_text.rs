@@ -71,7 +71,7 @@ pub fn write(path: &Path, new: &[(&str, &str)]) -> Result<()> {
 /// ```
 ///
 /// # Errors
-/// As [`write`], but for the file system's.
+/// As [`write()`], but for the file system's.
 pub fn insert(png: &[u8], new: &[(&str, &str)]) -> Result<Vec<u8>> {
     within(Path::new(""), png, new)
 }

@@ -1,19 +1,21 @@
-//! Scaled dot-product attention and its gradients, a block of queries at a time: no more than the
-//! scores of a block are ever held (Dao et al. 2022, FlashAttention, keeps less still; here a
-//! block's scores fit into the cache). The backward pass computes the weights anew from each
-//! row's largest score and sum.
+//! Scaled dot-product attention and its gradients, a block of queries at a time: the forward pass never
+//! holds more scores than fit into the cache (Dao et al. 2022, FlashAttention, algorithm 1), the backward
+//! pass no more than those of a block. The latter computes the weights anew from each row's largest score
+//! and sum.
 
 mod backward;
+mod forward;
 
 use std::ops::Range;
 
 use crate::{
-    buffer::{Output, Scratch, SharedMut, parallel, transpose},
+    buffer::{Scratch, SharedMut, parallel, transpose},
     gemm::{Product, columns, multiply},
     simd::{Isa, Kernel, Simd},
 };
 
 pub(crate) use backward::backward;
+pub(crate) use forward::forward;
 
 /// Queries to a block.
 const BLOCK: usize = 64;
@@ -117,7 +119,7 @@ unsafe fn pack<S: Simd>(
 }
 
 /// `to = left right` for `rows` rows on the left, where the right-hand side is `[depth, width]` in
-/// panels.
+/// panels; where it is to `resume`, the product is added to what is there.
 ///
 /// # Safety
 /// The operands are that large, and no other thread touches the result.
@@ -128,6 +130,7 @@ unsafe fn matmul<S: Simd>(
     right: *const f32,
     [depth, width]: [usize; 2],
     (to, stride): (*mut f32, usize),
+    resume: bool,
 ) {
     let (mut list, mut pointers) = (Vec::new(), Vec::with_capacity(rows));
     for first in (0..depth).step_by(DEPTH) {
@@ -139,7 +142,9 @@ unsafe fn matmul<S: Simd>(
             columns::<S>(&mut list, right, to.wrapping_add(panel), PANEL.min(width - panel));
             let product = Product::new(PANEL, DEPTH.min(depth - first), stride);
             // SAFETY: the caller's promise.
-            unsafe { multiply::<S>(&pointers, &list, &Product { resume: first > 0, ..product }) };
+            unsafe {
+                multiply::<S>(&pointers, &list, &Product { resume: resume || first > 0, ..product })
+            };
         }
     }
 }
@@ -185,125 +190,4 @@ fn panels(isa: Isa, shape: &Shape, tokens: &[f32], side: Side) -> (Scratch, usiz
         isa.run(Panels { shape, tokens, side, heads, to, len });
     });
     (packed, len)
-}
-
-/// Turns scores into `exp(scale (score - top))` in place, row by row, and notes each row's top and
-/// the reciprocal of its sum.
-///
-/// # Safety
-/// `scores` holds `rows` rows of `width`, `notes` has room for two numbers to a row.
-#[inline(always)]
-unsafe fn exponents<S: Simd>(
-    scores: *mut f32,
-    [rows, width]: [usize; 2],
-    scale: f32,
-    notes: *mut f32,
-) {
-    for row in 0..rows {
-        let scores = scores.wrapping_add(row * width);
-        let steps = || (0..width).step_by(S::LANES).map(|at| (scores.wrapping_add(at), width - at));
-        // SAFETY: the masks end with the row.
-        unsafe {
-            let mut tops = S::splat(f32::NEG_INFINITY);
-            let whole = width / S::LANES * S::LANES;
-            for at in (0..whole).step_by(S::LANES) {
-                tops = S::max(tops, S::load(scores.add(at)));
-            }
-            let mut lanes = [f32::NEG_INFINITY; 16];
-            S::store(lanes.as_mut_ptr(), tops);
-            let rest = std::slice::from_raw_parts(scores.add(whole), width - whole);
-            let larger = |a: f32, &b: &f32| if b > a { b } else { a };
-            let top = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, larger);
-            let (factor, centre) = (S::splat(scale), S::splat(top));
-            let mut sum = S::splat(0.0);
-            for (at, left) in steps() {
-                let v = S::mul(S::sub(S::load_first(at, left), centre), factor);
-                let v = S::keep_first(S::exp(v), left);
-                sum = S::add(sum, v);
-                S::store_first(at, left, v);
-            }
-            *notes.add(2 * row) = top;
-            *notes.add(2 * row + 1) = 1.0 / S::sum(sum);
-        }
-    }
-}
-
-/// The attended values, and for each head and query the top score and the reciprocal of the sum of
-/// the exponents, which [`backward`] wants.
-pub(crate) fn forward(
-    isa: Isa,
-    shape: &Shape,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-) -> (Vec<f32>, Vec<f32>) {
-    shape.check(q, k, v);
-    let heads = shape.samples * shape.heads;
-    let mut y = Output::new(q.len());
-    let mut notes = Output::new(2 * heads * shape.queries);
-    let (mut k, k_len) = panels(isa, shape, k, Side::Turned);
-    let (mut v, v_len) = panels(isa, shape, v, Side::Plain);
-    let [k, v] = [&mut k, &mut v].map(|s| SharedMut::new(s.slice()));
-    let (y_to, notes_to) = (y.pointer(), notes.pointer());
-    let parts = shape.queries.div_ceil(BLOCK);
-    let work = BLOCK.min(shape.queries) * shape.keys * shape.width;
-    parallel(heads * parts, (1 << 18) / work.max(1) + 1, |tasks| {
-        isa.run(Forward {
-            shape,
-            tasks,
-            q,
-            k: (k, k_len),
-            v: (v, v_len),
-            y: y_to,
-            notes: notes_to,
-        });
-    });
-    // SAFETY: the tasks cover both, and each was written whole.
-    unsafe { (y.finish(), notes.finish()) }
-}
-
-/// Task `i` is a block of queries of head `i / blocks`.
-struct Forward<'a> {
-    shape: &'a Shape,
-    tasks: Range<usize>,
-    q: &'a [f32],
-    k: (SharedMut, usize),
-    v: (SharedMut, usize),
-    y: SharedMut,
-    notes: SharedMut,
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Shape { queries, keys, width, .. } = *self.shape;
-        let (token, parts) = (self.shape.token(), queries.div_ceil(BLOCK));
-        let mut scores = Scratch::take(BLOCK * keys);
-        for task in self.tasks {
-            let (head, first) = (task / parts, task % parts * BLOCK);
-            let rows = BLOCK.min(queries - first);
-            let at = self.shape.head(head, queries) + first * token;
-            // SAFETY: this task's own rows of the result and of the notes.
-            unsafe {
-                let q = (self.q.as_ptr().add(at), token);
-                let k = self.k.0.at(head * self.k.1);
-                let v = self.v.0.at(head * self.v.1);
-                let notes = self.notes.at(2 * (head * queries + first));
-                let y = (self.y.at(at), token);
-                matmul::<S>(q, rows, k, [width, keys], (scores.pointer(), keys));
-                exponents::<S>(scores.pointer(), [rows, keys], self.shape.scale(), notes);
-                let weights = (scores.pointer().cast_const(), keys);
-                matmul::<S>(weights, rows, v, [keys, width], y);
-                for row in 0..rows {
-                    let factor = S::splat(*notes.add(2 * row + 1));
-                    for at in (0..width).step_by(S::LANES) {
-                        let (to, left) = (y.0.add(row * token + at), width - at);
-                        S::store_first(to, left, S::mul(S::load_first(to, left), factor));
-                    }
-                }
-            }
-        }
-    }
 }

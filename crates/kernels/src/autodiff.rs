@@ -1,6 +1,8 @@
 //! The network operations as a Burn backend extension: the CPU backend's own, and their
 //! derivatives for its autodiff backend.
 
+mod tokens;
+
 use burn::backend::{
     Autodiff, Backend, Flex, TensorMetadata,
     autodiff::{
@@ -14,8 +16,12 @@ use burn::backend::{
 };
 use burn_flex::FlexTensor;
 
+pub(crate) use tokens::TokenOps;
+
 use crate::{
-    Activation, Stride, activation, attention, concat, conv,
+    Activation, Stride,
+    activation::{self, Function},
+    attention, concat, conv,
     flex::{Contiguous, dims, tensor},
     norm,
     profile::{self, Direction, Kind},
@@ -46,7 +52,7 @@ pub(crate) trait NetworkOps: Backend {
         eps: f64,
         activation: Activation,
     ) -> FloatTensor<Self>;
-    fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fast_activation(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self>;
     fn fast_concat(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fast_attention(
         q: FloatTensor<Self>,
@@ -86,10 +92,10 @@ impl NetworkOps for Flex {
         group_norm(x, gamma, beta, groups, eps, activation).0
     }
 
-    fn fast_silu(x: FlexTensor) -> FlexTensor {
+    fn fast_activation(x: FlexTensor, function: Function) -> FlexTensor {
         let _span = profile::span(Kind::Activation, Direction::Forward, 0);
         let shape = x.shape();
-        tensor(activation::forward(Isa::best(), Contiguous::new(x).slice()), shape)
+        tensor(activation::forward(Isa::best(), function, Contiguous::new(x).slice()), shape)
     }
 
     fn fast_concat(a: FlexTensor, b: FlexTensor) -> FlexTensor {
@@ -249,10 +255,10 @@ impl Backward<Flex, 3> for NormBackward {
 }
 
 #[derive(Debug)]
-struct SiluBackward;
+struct ActivationBackward;
 
-impl Backward<Flex, 1> for SiluBackward {
-    type State = Saved<1, ()>;
+impl Backward<Flex, 1> for ActivationBackward {
+    type State = Saved<1, Function>;
 
     fn backward(
         self,
@@ -261,12 +267,13 @@ impl Backward<Flex, 1> for SiluBackward {
         checkpointer: &mut Checkpointer,
     ) {
         let gradient = Contiguous::new(grads.consume::<Flex>(&ops.node));
-        let [x] = inputs(checkpointer, ops.state.0);
+        let (nodes, function) = ops.state;
+        let [x] = inputs(checkpointer, nodes);
         let _span = profile::span(Kind::Activation, Direction::Backward, 0);
         let shape = x.shape();
         if let [Some(node)] = ops.parents {
             let x = Contiguous::new(x);
-            let dx = activation::backward(Isa::best(), x.slice(), gradient.slice());
+            let dx = activation::backward(Isa::best(), function, x.slice(), gradient.slice());
             grads.register::<Flex>(node.id, tensor(dx, shape));
         }
     }
@@ -391,13 +398,15 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
         }
     }
 
-    fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        match SiluBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
+    fn fast_activation(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
+        match ActivationBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let saved = [prep.checkpoint(&x)];
-                prep.finish((saved, ()), Flex::fast_silu(x.into_primitive()))
+                prep.finish((saved, function), Flex::fast_activation(x.into_primitive(), function))
             }
-            OpsKind::UnTracked(prep) => prep.finish(Flex::fast_silu(x.into_primitive())),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(Flex::fast_activation(x.into_primitive(), function))
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! them it is depends on channels and pixels alone, never on the batch or the threads.
 
 mod direct;
+mod pointwise;
 mod winograd;
 
 use crate::{
@@ -60,6 +61,12 @@ impl Window {
     /// Pixels of the output.
     pub(crate) fn pixels(&self) -> usize {
         self.out_h * self.out_w
+    }
+
+    /// Whether every output sees the one pixel of the input that lies where it does.
+    fn is_pointwise(&self) -> bool {
+        let plain = (self.taps(), self.stride, self.zoom) == (1, 1, 1);
+        plain && (self.out_h, self.out_w) == (self.height, self.width)
     }
 
     /// Whether the transforms cost less than what they save.
@@ -181,6 +188,8 @@ pub(crate) fn forward(
     let mut y = Output::new(shape.output_len());
     if shape.window.suits_winograd() && shape.inputs >= FEW {
         winograd::forward(isa, shape, x, weight, added, y.pointer());
+    } else if shape.window.is_pointwise() {
+        pointwise::forward(isa, shape, x, weight, added, y.pointer());
     } else {
         direct::forward(isa, shape, x, weight, added, y.pointer());
     }

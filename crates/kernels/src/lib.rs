@@ -13,6 +13,7 @@ mod concat;
 mod conv;
 mod flex;
 mod gemm;
+mod layer_norm;
 mod norm;
 mod optimizer;
 mod pool;
@@ -27,9 +28,12 @@ mod tests;
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 
-use autodiff::NetworkOps;
+use activation::Function;
+use autodiff::{NetworkOps, TokenOps};
 use flex::{is_fast, is_fast_weight, kind};
+pub use norm::{GroupStatistics, group_norm_part};
 pub use optimizer::AdamWStep;
+pub use pool::release_memory;
 use profile::{Direction, Kind};
 use simd::Isa;
 pub use threads::{ThreadsError, set_threads, threads};
@@ -159,7 +163,7 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if !is_fast(&[kind(&x)]) {
         return burn::tensor::activation::silu(x);
     }
-    Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::fast_activation(x.into_dispatch(), Function::Silu))
 }
 
 /// A linear layer, `y = x weight^T + bias + residual`. The weight may be in half precision; the
@@ -218,12 +222,20 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
 /// # Shapes
 /// `x` `[R, C]`, `gamma` and `beta` `[C]`, result `[R, C]`.
 pub fn layer_norm(x: Tensor<2>, gamma: Tensor<1>, beta: Tensor<1>, eps: f64) -> Tensor<2> {
-    stock::layer_norm(x, gamma, beta, eps)
+    if !is_fast(&[kind(&x), kind(&gamma), kind(&beta)]) {
+        return stock::layer_norm(x, gamma, beta, eps);
+    }
+    let [gamma, beta] = [gamma, beta].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::fast_layer_norm(x.into_dispatch(), gamma, beta, eps))
 }
 
 /// A Gaussian error linear unit, element by element.
 pub fn gelu<const D: usize>(x: Tensor<D>, which: Gelu) -> Tensor<D> {
-    stock::gelu(x, which)
+    if !is_fast(&[kind(&x)]) {
+        return stock::gelu(x, which);
+    }
+    let function = Function::Gelu(which);
+    Tensor::from_dispatch(Dispatch::fast_activation(x.into_dispatch(), function))
 }
 
 /// A gated Gaussian error linear unit: the first half of each row times the exact [`gelu`] of the second
@@ -232,7 +244,10 @@ pub fn gelu<const D: usize>(x: Tensor<D>, which: Gelu) -> Tensor<D> {
 /// # Shapes
 /// `[R, 2 C]` to `[R, C]`.
 pub fn geglu(x: Tensor<2>) -> Tensor<2> {
-    stock::geglu(x)
+    if !is_fast(&[kind(&x)]) {
+        return stock::geglu(x);
+    }
+    Tensor::from_dispatch(Dispatch::fast_geglu(x.into_dispatch()))
 }
 
 /// Attention whose scores are shifted, `softmax(scale q k^T + bias) v`, for short sequences: the scores

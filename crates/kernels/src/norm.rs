@@ -3,6 +3,8 @@
 //! A picture is worked through in blocks of pixels, whose sums are added up in order: the threads
 //! share the pictures, or one picture's blocks where there are few pictures.
 
+mod parts;
+
 use std::ops::Range;
 
 use crate::{
@@ -11,6 +13,8 @@ use crate::{
     buffer::{Output, Scratch, SharedMut, parallel},
     simd::{Isa, Kernel, Simd},
 };
+
+pub use parts::{GroupStatistics, group_norm_part};
 
 /// Numbers to a block, which stays in the first cache.
 const BLOCK: usize = 8 * 1024;

@@ -32,6 +32,16 @@ fn with_pool<R>(work: impl FnOnce(&mut Pool) -> R) -> R {
     work(&mut POOL.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// Gives back the memory that is kept for later results. To be called where results of other sizes follow, between one
+/// network and another: what is kept for the one is of no use to the other.
+pub fn release_memory() {
+    // What is not kept is freed after the lock.
+    let _free = with_pool(|pool| {
+        (pool.kept, pool.most) = (0, pool.used);
+        std::mem::take(&mut pool.free)
+    });
+}
+
 /// An empty vector with room for `len` numbers.
 pub(crate) fn take(len: usize) -> Vec<f32> {
     // Tests take new memory each time, so that reading past its end is found.
@@ -58,9 +68,15 @@ pub(crate) fn bytes(numbers: Vec<f32>) -> Bytes {
         return Bytes::from_elems(numbers);
     }
     let len = size_of_val(numbers.as_slice());
-    with_pool(|pool| {
+    // What is given up is freed after the lock.
+    let _free = with_pool(|pool| {
         pool.used += numbers.capacity();
-        pool.most = pool.most.max(pool.used);
+        // More is in use than ever, none of it what is kept: that is of sizes that are no longer asked for.
+        if pool.used <= pool.most {
+            return Vec::new();
+        }
+        (pool.kept, pool.most) = (0, pool.used);
+        std::mem::take(&mut pool.free)
     });
     // SAFETY: the vector has that many bytes, and all of them are initialised.
     unsafe { Bytes::from_controller(Box::new(Pooled(numbers)), len) }

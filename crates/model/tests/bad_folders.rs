@@ -122,7 +122,7 @@ fn a_weight_that_does_not_fit_is_named() {
                 let bias = tensors.iter_mut().find(|t| t.name == "conv_in.bias").unwrap();
                 *bias = NamedTensor::from_f32("conv_in.bias", &[8], &[f32::NAN; 8]);
             },
-            "finite numbers in tensor \"conv_in.bias\"",
+            "tensor `conv_in.bias`: expected finite numbers, found NaN at index 0",
         ),
     ];
     for (change, expected) in cases {

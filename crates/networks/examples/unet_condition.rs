@@ -65,6 +65,14 @@ fn peak_mib() -> Option<f64> {
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
 }
 
+/// The processor time of all threads so far, in seconds; Linux counts it in hundredths.
+fn cpu_secs() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks = |i: usize| fields.get(i)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) / 100.0)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [path, dtype, n, h, w, repetitions] = args.as_slice() else {
@@ -96,7 +104,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let pass = || unet.forward(x.clone(), &vec![981.0; n], context.clone(), &extra);
     let y = pass()?.try_into_vec_as::<f32>()?;
-    let mut secs = Vec::new();
+    let (mut secs, cpu) = (Vec::new(), cpu_secs());
     profile::start();
     for _ in 0..repetitions {
         let started = Instant::now();
@@ -110,6 +118,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let rest = report.everything_else_secs() / repetitions as f64;
     eprintln!("everything else {rest:>16.3} s, peak {:.0} MiB", peak_mib().unwrap_or(0.0));
-    println!("{}", serde_json::json!({ "secs": secs, "peak_mib": peak_mib(), "output": &y[..64] }));
+    let cpu = cpu_secs().zip(cpu).map(|(end, start)| (end - start) / repetitions as f64);
+    let (peak, y) = (peak_mib(), &y[..64]);
+    println!(
+        "{}",
+        serde_json::json!({ "secs": secs, "cpu_secs": cpu, "peak_mib": peak, "output": y })
+    );
     Ok(())
 }

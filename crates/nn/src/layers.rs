@@ -4,7 +4,7 @@ use crate::adapter::Adapted;
 use crate::{Adapter, Init, Pass};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
-use sumi_kernels::{Activation, Added, Padding, Stride};
+use sumi_kernels::{Activation, Added, GroupStatistics, Padding, Stride};
 
 /// PyTorch's default bound for weights and biases, `1 / sqrt(fan_in)`.
 fn default_bound(fan_in: usize) -> f64 {
@@ -118,6 +118,15 @@ impl Conv2d {
         layer
     }
 
+    /// The same layer for rows out of a picture, padded only where nothing of the picture lies: above the rows, below them.
+    pub fn padded(&self, above: bool, below: bool) -> Self {
+        let mut layer = self.clone();
+        let Padding { top, bottom, .. } = &mut layer.stride.padding;
+        *top = if above { *top } else { 0 };
+        *bottom = if below { *bottom } else { 0 };
+        layer
+    }
+
     /// # Shapes
     /// `[N, H, W, in]` to `[N, H', W', out]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
@@ -172,6 +181,20 @@ impl GroupNorm {
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (gamma, beta) = (self.weight.val(), self.bias.val());
         sumi_kernels::group_norm(x, gamma, beta, self.groups, self.eps, activation)
+    }
+
+    /// [`Self::forward`] of a part of a picture whose statistics are known.
+    ///
+    /// # Shapes
+    /// `[1, H, W, C]`, kept.
+    pub fn forward_part(
+        &self,
+        x: Tensor<4>,
+        statistics: &GroupStatistics,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let scaling = [self.weight.val(), self.bias.val()];
+        sumi_kernels::group_norm_part(x, scaling, statistics, self.groups, self.eps, activation)
     }
 }
 

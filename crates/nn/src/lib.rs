@@ -31,7 +31,7 @@ pub use precision::{Precision, to_precision};
 pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
 pub use rms_norm::RmsNorm;
-pub use sumi_kernels::{Activation, Gelu, Padding, Stride};
+pub use sumi_kernels::{Activation, Gelu, GroupStatistics, Padding, Stride};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
 pub use transformer::{
     CrossAttention, CrossAttentionConfig, FeedForward, Geglu, TransformerBlock,

@@ -108,7 +108,10 @@ impl Weights for BTreeMap<String, (Vec<usize>, Vec<f32>)> {
 ///
 /// # Errors
 /// A parameter without a tensor, a tensor of another shape, tensors left over.
-pub fn assign<M: Module>(module: M, mut weights: impl Weights) -> Result<M, LoadError> {
+pub fn assign<M: Module>(
+    module: M,
+    mut weights: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+) -> Result<M, LoadError> {
     load(module, &mut weights, Precision::F32)
 }
 

@@ -107,6 +107,19 @@ mod tests {
             let y = rounded.linear[0].forward(y.mean_dim(1).mean_dim(2).reshape([2, 8]));
             assert_eq!((y.dtype(), y.dims()), (DType::F32, [2, 5]));
         }
+        let tensors = || -> std::collections::BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+            let named = |p: crate::NamedParameter| {
+                (p.name, (p.shape, p.values.try_to_vec_as::<f32>().unwrap()))
+            };
+            crate::parameters(&layers).into_iter().map(named).collect()
+        };
+        let rounded = to_precision(layers.clone(), Precision::Bf16);
+        let loaded = crate::load(layers.clone(), &mut tensors(), Precision::Bf16).unwrap();
+        assert!(loaded.conv.weight.val().into_data() == rounded.conv.weight.val().into_data());
+        assert!(loaded.norm.weight.val().into_data() == rounded.norm.weight.val().into_data());
+        let (a, b) = (loaded.embedding.weight.val(), rounded.embedding.weight.val());
+        assert!(a.into_data() == b.into_data());
+
         let same = to_precision(layers.clone(), Precision::F32);
         let weights = |layers: &Layers| layers.conv.weight.val().into_data();
         assert!(weights(&same) == weights(&layers));

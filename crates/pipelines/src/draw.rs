@@ -55,6 +55,7 @@ impl<'a> Drawing<'a> {
         let grid = match &request.init {
             Some(init) => {
                 check_init(init)?;
+                pipeline.task(init)?;
                 let walked = walked(&plan.grid, plan.sampler, init.share());
                 if walked.is_empty() {
                     let expected =

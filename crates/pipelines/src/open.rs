@@ -46,6 +46,8 @@ pub struct Decoded {
     pub again: bool,
 }
 
+/// What diffusers wants the sides of a picture to be a multiple of, in pixels, however small the checkpoint.
+const PICTURE_MULTIPLE: usize = 8;
 /// The most pixels on a side: far past what fits into memory.
 const MAX_SIDE_PX: usize = 16_384;
 
@@ -129,8 +131,13 @@ impl Pipeline {
     /// A side that is no whole number of latents, or far too long.
     pub(crate) fn picture_dims(&self, request: &Request) -> Result<[usize; 2]> {
         let own = request.init.as_ref().map(|init| init.dims);
-        let dims = own.or(request.dims).unwrap_or_else(|| self.native_dims());
-        let multiple = self.pixels_per_latent();
+        let dims = request.dims.or(own).unwrap_or_else(|| self.native_dims());
+        if let Some([h, w]) = own.filter(|own| *own != dims) {
+            let expected = format!("the {} x {} px that are asked for", dims[1], dims[0]);
+            return Err(PipelineError::request("init", expected, format!("{w} x {h}")));
+        }
+        let latent = self.pixels_per_latent();
+        let multiple = if request.dims.is_some() { latent.max(PICTURE_MULTIPLE) } else { latent };
         for (field, side) in [("height", dims[0]), ("width", dims[1])] {
             if side == 0 || !side.is_multiple_of(multiple) || side > MAX_SIDE_PX {
                 let expected = format!("a multiple of {multiple} px up to {MAX_SIDE_PX}");
@@ -143,7 +150,7 @@ impl Pipeline {
     /// What a picture becomes as latents, in the autoencoder's own scale.
     pub(crate) fn encode_picture(&self, image: Tensor<4>, tiled: bool) -> Result<Posterior> {
         Ok(match tiled {
-            true => self.vae.encode(image),
+            true => self.vae.encode_tiled(image),
             false => self.vae.encode(image),
         })
     }
@@ -155,7 +162,7 @@ impl Pipeline {
     pub fn decode(&self, latents: Tensor<4>, tiled: bool) -> Result<Decoded> {
         let z = self.vae_config.unscaled(latents);
         let decode = |vae: &AutoencoderKl| match tiled {
-            true => vae.decode(z.clone()),
+            true => vae.decode_tiled(z.clone()),
             false => vae.decode(z.clone()),
         };
         let image = decode(&self.vae);

@@ -50,6 +50,7 @@ mod state;
 mod steps;
 mod tcd;
 mod unipc;
+mod webui;
 
 pub use catalog::{CATALOG, Entry};
 pub use ddim::ddim;
@@ -88,3 +89,4 @@ pub use slerp::slerp;
 pub use state::{Noise, State};
 pub use tcd::tcd;
 pub use unipc::{BFunction, UniPc, unipc};
+pub use webui::from_webui;

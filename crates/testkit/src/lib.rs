@@ -5,6 +5,7 @@
 mod close;
 pub mod formula;
 pub mod golden;
+pub mod hostile;
 mod mixture;
 
 pub use close::{assert_close, relative_error};

@@ -27,6 +27,11 @@ pub(crate) fn is_word(c: char) -> bool {
     within(&tables::WORDS, c)
 }
 
+/// White space as Python's strings and regular expressions have it: four control characters more.
+pub(crate) fn is_python_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
+}
+
 /// `[^\s\p{L}\p{N}]`.
 pub(crate) fn is_sign(c: char) -> bool {
     !is_space(c) && !is_letter(c) && !is_number(c)
@@ -65,22 +70,27 @@ pub(crate) fn is_chinese(c: char) -> bool {
 /// The character that stands for a byte in byte-level vocabularies: itself where Latin-1 prints it,
 /// and otherwise one from U+0100 on, in order.
 pub(crate) fn of_byte(byte: u8) -> char {
-    let prints = |b: u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
-    if prints(byte) {
-        return char::from(byte);
-    }
-    let rank = (0..byte).filter(|&b| !prints(b)).count() as u32;
-    char::from_u32(0x100 + rank).unwrap_or(char::REPLACEMENT_CHARACTER)
+    let shift = match byte {
+        0..=0x20 => 0x100,
+        // 33 bytes came before.
+        0x7F..=0xA0 => 0x100 + 33 - 0x7F,
+        0xAD => 0x143 - 0xAD,
+        _ => 0,
+    };
+    char::from_u32(u32::from(byte) + shift).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 /// The byte that a character stands for in byte-level vocabularies.
 pub(crate) fn to_byte(c: char) -> Option<u8> {
-    match u32::from(c) {
-        code @ 0..=0xFF if of_byte(code as u8) == c => Some(code as u8),
-        0..=0xFF => None,
-        0x100..=0x143 => (0..=255).find(|&byte| of_byte(byte) == c),
-        _ => None,
-    }
+    let code = u32::from(c);
+    let byte = match code {
+        0..=0xFF => code,
+        0x100..=0x120 => code - 0x100,
+        0x121..=0x142 => code - 0x121 + 0x7F,
+        0x143 => 0xAD,
+        _ => return None,
+    };
+    u8::try_from(byte).ok().filter(|&byte| of_byte(byte) == c)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Charsmap {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or("no length of its trie")?;
         let length = u32::from_le_bytes(*length) as usize;
-        if length % 4 != 0 || length == 0 || length > rest.len() {
+        if !length.is_multiple_of(4) || length == 0 || length > rest.len() {
             return Err(format!("a trie of {length} bytes in {}", rest.len()));
         }
         let (trie, replacements) = rest.split_at(length);

@@ -7,6 +7,9 @@ use crate::{Result, TextError, Tokenizer};
 /// WebUI's default.
 pub const COMMA_REACH: usize = 20;
 
+/// The most chunks of a prompt, 9,600 tokens for CLIP: each goes through the text encoder.
+pub const MAX_CHUNKS: usize = 128;
+
 /// A part of a prompt in the length that a text encoder takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
@@ -50,7 +53,7 @@ impl Body {
 /// ```
 ///
 /// # Errors
-/// As [`Tokenizer::encode`].
+/// As [`Tokenizer::encode`]; more than [`MAX_CHUNKS`].
 pub fn chunks(tokenizer: &Tokenizer, text: &str, length: usize) -> Result<Vec<Chunk>> {
     let room = room(tokenizer, length)?;
     let comma = tokenizer.id(",</w>").or_else(|| tokenizer.id(","));
@@ -79,6 +82,13 @@ pub fn chunks(tokenizer: &Tokenizer, text: &str, length: usize) -> Result<Vec<Ch
     }
     if !body.ids.is_empty() || done.is_empty() {
         done.push(body);
+    }
+    if done.len() > MAX_CHUNKS {
+        return Err(TextError::TooLarge {
+            place: "the prompt's chunks".into(),
+            limit: MAX_CHUNKS as u64,
+            found: done.len() as u64,
+        });
     }
     done.into_iter().map(|body| chunk(tokenizer, body, length)).collect()
 }

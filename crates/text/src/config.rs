@@ -331,6 +331,9 @@ fn read<T: for<'de> Deserialize<'de> + Default>(path: &Path) -> Result<T> {
         return Ok(T::default());
     }
     let text = read_text(path)?;
+    if !text.trim_start().starts_with('{') {
+        return Err(TextError::malformed(path, "", "a JSON object", "something else"));
+    }
     serde_json::from_str(&text).map_err(|error| TextError::json(path, &error))
 }
 
@@ -383,11 +386,14 @@ impl Config {
                 *own = new.map(special);
             }
         }
-        if let Some(extra) = map.additional_special_tokens {
+        // The config's own list of one name hides the map's, lists of the other name are joined.
+        if let Some(extra) = map.additional_special_tokens.filter(|_| self.extra().is_empty()) {
             self.additional_special_tokens = Some(all(extra));
         }
-        if let Some(extra) = map.extra_special_tokens {
-            self.extra_special_tokens = Some(all(extra));
+        if let Some(Extra(more)) = map.extra_special_tokens.map(all) {
+            let mut joined = self.extra().to_vec();
+            joined.extend(more);
+            self.extra_special_tokens = Some(Extra(joined));
         }
     }
 

@@ -1,6 +1,6 @@
 //! From tokens back to text.
 
-use crate::characters::to_byte;
+use crate::characters::{is_python_space, to_byte};
 
 /// A way to put tokens together.
 #[derive(Clone, Debug)]
@@ -26,7 +26,9 @@ impl Decoder {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 match suffix.is_empty() {
                     true => text,
-                    false => text.replace(suffix.as_str(), " ").trim().to_owned(),
+                    false => {
+                        text.replace(suffix.as_str(), " ").trim_matches(is_python_space).to_owned()
+                    }
                 }
             }
             Self::WordPiece { prefix, cleanup } => {

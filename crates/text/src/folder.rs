@@ -46,7 +46,7 @@ impl Class {
             Some(Self::Clip)
         } else if has("vocab.txt") {
             Some(Self::Bert)
-        } else if has("spiece.model") {
+        } else if !has("tokenizer.json") && SPIECE_NAMES.into_iter().any(has) {
             Some(Self::T5)
         } else {
             has("tokenizer.json").then_some(Self::General)
@@ -62,7 +62,7 @@ impl Tokenizer {
     /// |---|---|
     /// | `CLIPTokenizer` | `tokenizer.json`, or `vocab.json` and `merges.txt` |
     /// | `BertTokenizer` | `tokenizer.json`, or `vocab.txt` |
-    /// | `T5Tokenizer` | `tokenizer.json`, or `spiece.model` |
+    /// | `T5Tokenizer` | `tokenizer.json`, or `spiece.model`, or `tokenizer.model` |
     /// | `PreTrainedTokenizerFast` | all of `tokenizer.json` |
     ///
     /// Where no class is named, the files tell it.
@@ -324,13 +324,14 @@ fn extra_ids(config: &Config) -> Result<Extra> {
     Ok(Extra((0..count).map(|id| Named::Text(format!("<extra_id_{id}>"))).collect()))
 }
 
+/// What a SentencePiece model is called; the second by other models than T5.
+const SPIECE_NAMES: [&str; 2] = ["spiece.model", "tokenizer.model"];
+
 type Vocab = (std::path::PathBuf, Builder, Option<Normalizer>);
 
 fn spiece(folder: &Path, config: &mut Config) -> Result<Vocab> {
-    let path = folder.join("spiece.model");
-    if !path.is_file() {
-        return Err(missing(folder));
-    }
+    let names = SPIECE_NAMES.into_iter().map(|name| folder.join(name));
+    let path = names.into_iter().find(|path| path.is_file()).ok_or_else(|| missing(folder))?;
     let SentencePiece { mut vocab, added, charsmap } = SentencePiece::open(&path)?;
     let not = |found| TextError::malformed(&path, "", "a SentencePiece model", found);
     let Extra(extra) = extra_ids(config)?;
@@ -345,7 +346,7 @@ fn spiece(folder: &Path, config: &mut Config) -> Result<Vocab> {
     if !all.iter().any(|name| name.content().contains("<extra_id_")) {
         all.extend(extra);
     }
-    if config.extra_special_tokens.is_none() {
+    if config.extra().is_empty() {
         config.extra_special_tokens = Some(Extra(all));
     }
     let charsmap = match charsmap.is_empty() {

@@ -138,6 +138,12 @@ impl ModelPart {
         if self.dropout.is_some_and(|p| p != 0.0) || self.alpha.is_some_and(|a| a != 0.0) {
             return unsupported("a model without chance", "`dropout` or `alpha`");
         }
+        // Each is put before or behind every character or word.
+        const MAX_AFFIX: usize = 64;
+        let affixes = [&self.continuing_subword_prefix, &self.end_of_word_suffix];
+        if affixes.into_iter().flatten().any(|affix| affix.len() > MAX_AFFIX) {
+            return unsupported("prefixes and suffixes of at most 64 bytes", "a longer one");
+        }
         Ok(match self.kind() {
             "BPE" => {
                 let options = BpeOptions {

@@ -32,7 +32,7 @@ mod unigram;
 mod vocabulary;
 mod wordpiece;
 
-pub use chunk::{COMMA_REACH, Chunk, chunks, pad_chunks};
+pub use chunk::{COMMA_REACH, Chunk, MAX_CHUNKS, chunks, pad_chunks};
 pub use clip::{ClipPad, clip_files};
 pub use error::TextError;
 pub use limits::{MAX_FILE_BYTES, MAX_MERGES, MAX_TOKENS};

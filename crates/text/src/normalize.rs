@@ -224,4 +224,41 @@ mod tests {
         let plain = Bert { clean: false, chinese: true, accents: false, lowercase: false };
         assert_eq!(plain.apply("a\0中"), "a\0 中 ");
     }
+
+    /// Against the library, by `testdata/make_normalized.py`: all 1,112,064 code points.
+    #[test]
+    fn every_code_point_is_normalized_as_the_library_does() {
+        let bert = |lowercase| {
+            Normalizer::Bert(Bert { clean: true, chinese: true, accents: lowercase, lowercase })
+        };
+        let clip = vec![
+            Normalizer::Nfc,
+            Normalizer::Replace(Pattern::Spaces, " ".into()),
+            Normalizer::Lowercase,
+        ];
+        let all = [
+            ("NFC", Normalizer::Nfc),
+            ("NFD", Normalizer::Nfd),
+            ("NFKC", Normalizer::Nfkc),
+            ("NFKD", Normalizer::Nfkd),
+            ("Lowercase", Normalizer::Lowercase),
+            ("StripAccents", Normalizer::StripAccents),
+            ("Bert", bert(true)),
+            ("BertCased", bert(false)),
+            ("Clip", Normalizer::Sequence(clip)),
+        ];
+        let golden: std::collections::BTreeMap<String, String> =
+            serde_json::from_str(include_str!("../testdata/normalized.json")).unwrap();
+        for (name, normalizer) in all {
+            // FNV-1a.
+            let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+            for c in '\0'..=char::MAX {
+                let text = normalizer.apply(&format!("a{c}\u{301}")).unwrap();
+                for byte in text.bytes().chain([0xFF]) {
+                    hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
+                }
+            }
+            assert_eq!(format!("{hash:016x}"), golden[name], "{name}");
+        }
+    }
 }

@@ -12,10 +12,14 @@
 //! Brackets multiply what is in them. One that is closed but was not opened is text; one that is
 //! opened but not closed reaches to the end. All rules: `docs/prompts.md`.
 
-use crate::characters::{is_letter, is_number};
+use crate::characters::{is_letter, is_number, is_python_space as is_space};
 
 /// The factor of `(word)`; `[word]` has its inverse.
 pub const BRACKET: f64 = 1.1;
+
+/// The most brackets that may be open at once; more are text. Each multiplies all that is in it, so
+/// that without a limit a long prompt would take as long as its length squared.
+pub const MAX_OPEN: usize = 100;
 
 /// What [`parse`] gives for `BREAK`: this text with this weight.
 ///
@@ -44,8 +48,9 @@ pub fn parse(text: &str) -> Vec<(String, f32)> {
                 length += escaped.map_or(0, char::len_utf8);
                 parts.push(&rest[1..length], 1.0);
             }
-            '(' => parts.round.push(parts.all.len()),
-            '[' => parts.square.push(parts.all.len()),
+            '(' if parts.may_open() => parts.round.push(parts.all.len()),
+            '[' if parts.may_open() => parts.square.push(parts.all.len()),
+            '(' | '[' => parts.push(&rest[..1], 1.0),
             ')' if parts.close_round(BRACKET) => {}
             ']' if parts.close_square() => {}
             ')' | ']' => parts.push(&rest[..1], 1.0),
@@ -77,6 +82,10 @@ struct Parts {
 }
 
 impl Parts {
+    fn may_open(&self) -> bool {
+        self.round.len() + self.square.len() < MAX_OPEN
+    }
+
     fn push(&mut self, text: &str, weight: f64) {
         self.all.push((text.to_owned(), weight));
     }
@@ -110,11 +119,14 @@ impl Parts {
 
     /// Closes what is open and joins neighbours of the same weight.
     fn finish(mut self) -> Vec<(String, f32)> {
-        for from in std::mem::take(&mut self.round) {
-            self.multiply(from, BRACKET);
-        }
-        for from in std::mem::take(&mut self.square) {
-            self.multiply(from, 1.0 / BRACKET);
+        // Both lists are in order, so that one walk does.
+        for (at, (_, weight)) in self.all.iter_mut().enumerate() {
+            for _ in self.round.iter().take_while(|&&from| from <= at) {
+                *weight *= BRACKET;
+            }
+            for _ in self.square.iter().take_while(|&&from| from <= at) {
+                *weight *= 1.0 / BRACKET;
+            }
         }
         let mut joined: Vec<(String, f64)> = vec![];
         for (text, weight) in self.all {
@@ -128,11 +140,6 @@ impl Parts {
         }
         joined.into_iter().map(|(text, weight)| (text, weight as f32)).collect()
     }
-}
-
-/// White space as Python's regular expressions have it: four control characters more.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }
 
 /// The length and the weight of `:1.2)` at the start, with spaces around the number.
@@ -211,6 +218,15 @@ mod tests {
         assert_parts("(a]b)", &[("a]b", 1.1)]);
         assert_parts("a:1.5)", &[("a:1.5)", 1.0)]);
         assert_parts("[a:1.5)", &[("a:1.5)", 1.0 / 1.1)]);
+    }
+
+    #[test]
+    fn a_hundred_brackets_are_open_at_most() {
+        let parts = parse(&"(".repeat(101));
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].0, "(");
+        let grown = (1.1_f64.powi(100)) as f32;
+        assert!((parts[0].1 / grown - 1.0).abs() < 1e-5, "{}", parts[0].1);
     }
 
     #[test]

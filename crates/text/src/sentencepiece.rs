@@ -95,35 +95,43 @@ impl SentencePiece {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let bytes = read_bytes(path)?;
         let not = |found| TextError::malformed(path, "", "a SentencePiece model", found);
-        let (model, kind) = Self::parse(&bytes).map_err(not)?;
+        let (model, kind, has_normalizer) = Self::parse(&bytes).map_err(not)?;
+        if model.vocab.len() == 0 {
+            return Err(not("no pieces".into()));
+        }
+        // Both follow the pieces in every model; without them the file is cut short.
+        let Some(kind) = kind.filter(|_| has_normalizer) else {
+            return Err(not("no specification of its trainer and normalizer".into()));
+        };
         if kind != UNIGRAM {
             let found = format!("a model of type {kind}");
             return Err(TextError::unsupported(path, "trainer_spec", "a unigram model (1)", found));
         }
-        if model.vocab.len() == 0 {
-            return Err(not("no pieces".into()));
-        }
         Ok(model)
     }
 
-    fn parse(bytes: &[u8]) -> std::result::Result<(Self, u64), String> {
+    /// The model, its type if a trainer is specified, and whether a normalizer is.
+    fn parse(bytes: &[u8]) -> std::result::Result<(Self, Option<u64>, bool), String> {
         let mut model = Self { vocab: Builder::default(), added: vec![], charsmap: vec![] };
-        // Unigram is the default of the field.
-        let mut kind = UNIGRAM;
+        let mut kind = None;
+        let mut has_normalizer = false;
         let mut file = Message(bytes);
         while let Some((field, value)) = file.next()? {
             match (field, value) {
                 (1, Value::Bytes(piece)) => model.piece(piece)?,
                 (2, Value::Bytes(trainer)) => {
                     let mut trainer = Message(trainer);
+                    // Unigram is the default of the field.
+                    kind = kind.or(Some(UNIGRAM));
                     while let Some((field, value)) = trainer.next()? {
                         if let (3, Value::Varint(found)) = (field, value) {
-                            kind = found;
+                            kind = Some(found);
                         }
                     }
                 }
                 (3, Value::Bytes(normalizer)) => {
                     let mut normalizer = Message(normalizer);
+                    has_normalizer = true;
                     while let Some((field, value)) = normalizer.next()? {
                         if let (2, Value::Bytes(map)) = (field, value) {
                             model.charsmap = map.to_vec();
@@ -133,7 +141,7 @@ impl SentencePiece {
                 _ => {}
             }
         }
-        Ok((model, kind))
+        Ok((model, kind, has_normalizer))
     }
 
     fn piece(&mut self, bytes: &[u8]) -> std::result::Result<(), String> {

@@ -75,13 +75,11 @@ impl Tokenizer {
     /// A character that the vocabulary lacks where it has no token for unknown ones.
     pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
         let mut out = vec![];
-        let mut start = 0;
-        for part in self.added.cut(text, false) {
+        for (at, part) in self.added.cut(text, false).into_iter().enumerate() {
             match part {
                 Part::Token(id) => out.push(id),
-                Part::Text(part) => self.between(part, start == 0, &mut out)?,
+                Part::Text(part) => self.between(part, at == 0, &mut out)?,
             }
-            start += 1;
         }
         Ok(out)
     }

@@ -92,6 +92,27 @@ fn clip_padded_with_a_sign() {
     assert_eq!(tokenizer.pad(), Some(0));
 }
 
+/// BERT's Chinese vocabulary of 21,128 tokens, with Taiyi's config. It is not part of the repository:
+/// `cargo xtask data bert-vocab` fetches it, and without it this test passes without a look.
+#[test]
+fn bert_with_the_chinese_vocabulary() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let Ok(vocab) = fs::read(root.join("data/bert-vocab/vocab.txt")) else {
+        eprintln!("skipped: bert_with_the_chinese_vocabulary needs `cargo xtask data bert-vocab`");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("vocab.txt"), vocab).unwrap();
+    let config = r#"{"tokenizer_class": "BertTokenizer", "do_lower_case": true,
+        "model_max_length": 512, "strip_accents": null, "tokenize_chinese_chars": true}"#;
+    fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+    let tokenizer = Tokenizer::open(folder.path()).unwrap();
+    assert_same("bert", &tokenizer);
+    let ids = tokenizer.encode("粉色的蝴蝶,小精灵,卡通", 14).unwrap().ids;
+    assert_eq!((ids[0], ids[13]), (101, 102));
+    assert_eq!(tokenizer.max_length(), Some(512));
+}
+
 /// Stable Diffusion 1.5's layout: `vocab.json`, `merges.txt`, `special_tokens_map.json`.
 #[test]
 fn clip_folder_of_the_old_layout() {

@@ -67,3 +67,11 @@ fn a_length_without_room_is_refused() {
     assert!(error.to_string().contains("at least 2 for the special tokens"), "{error}");
     assert_eq!(tokenizer.encode("cat", 2).unwrap().ids, [49_406, 49_407]);
 }
+
+#[test]
+fn a_prompt_of_too_many_chunks_is_refused() {
+    let tokenizer = Tokenizer::clip(ClipPad::EndOfText).unwrap();
+    assert_eq!(chunks(&tokenizer, &"BREAK ".repeat(127), 77).unwrap().len(), 127);
+    let error = chunks(&tokenizer, &"BREAK ".repeat(129), 77).unwrap_err();
+    assert!(error.to_string().contains("129 is over the limit of 128"), "{error}");
+}

@@ -1,5 +1,6 @@
 //! What can be asked of drawing from words.
 
+use super::lora::LoraChoice;
 use super::{DeviceName, Dtype, GridParser, SamplerParser};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -15,30 +16,6 @@ pub enum Rng {
     TorchCpu,
     /// PyTorch's on a CUDA device, as the WebUI draws on a GPU
     TorchCuda,
-}
-
-/// A LoRA and how much of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoraArg {
-    pub path: PathBuf,
-    pub weight: f64,
-}
-
-impl std::str::FromStr for LoraArg {
-    type Err = String;
-
-    /// What follows the last colon is a weight if it is a number, and part of the name if it is not.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let whole = || Self { path: text.into(), weight: 1.0 };
-        let Some((path, weight)) = text.rsplit_once(':') else { return Ok(whole()) };
-        match weight.parse::<f64>() {
-            Ok(weight) if weight.is_finite() && !path.is_empty() => {
-                Ok(Self { path: path.into(), weight })
-            }
-            Ok(_) => Err(format!("expected FILE:WEIGHT with a finite weight, found {text}")),
-            Err(_) => Ok(whole()),
-        }
-    }
 }
 
 #[derive(clap::Args, Debug)]
@@ -92,7 +69,7 @@ pub struct GenerateArgs {
     pub clip_skip: Option<usize>,
     /// A LoRA, and how much of it; may be given again
     #[arg(long, value_name = "FILE[:WEIGHT]")]
-    pub lora: Vec<LoraArg>,
+    pub lora: Vec<LoraChoice>,
     /// Whose random numbers; torch-cpu where nothing is said
     #[arg(long, value_enum)]
     pub rng: Option<Rng>,
@@ -144,20 +121,4 @@ pub struct StartArgs {
     /// Redraw what is white here, of the size of --init
     #[arg(long, value_name = "IMAGE")]
     pub mask: Option<PathBuf>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_weight_follows_the_last_colon() {
-        let read = |text: &str| text.parse::<LoraArg>().map(|arg| (arg.path, arg.weight));
-        assert_eq!(read("a.safetensors"), Ok(("a.safetensors".into(), 1.0)));
-        assert_eq!(read("a.safetensors:0.6"), Ok(("a.safetensors".into(), 0.6)));
-        assert_eq!(read("a:b/c.bin:-1e-1"), Ok(("a:b/c.bin".into(), -0.1)));
-        assert_eq!(read("C:\\loras\\a.pt"), Ok(("C:\\loras\\a.pt".into(), 1.0)));
-        assert!(read("a.safetensors:inf").unwrap_err().contains("a finite weight"));
-        assert!(read(":0.5").is_err());
-    }
 }

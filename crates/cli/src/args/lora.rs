@@ -1,6 +1,6 @@
 //! What can be asked about LoRAs.
 
-use crate::args::{Dtype, LoraArg};
+use crate::args::Dtype;
 use clap::{Subcommand, ValueEnum};
 use std::path::PathBuf;
 use sumi_formats::lora::Layout;
@@ -41,7 +41,7 @@ pub struct LoraMergeArgs {
     pub model: PathBuf,
     /// LoRAs, each with its weight, 1 where nothing is said, in the order in which they act
     #[arg(value_name = "LORA[:WEIGHT]", required = true)]
-    pub loras: Vec<LoraArg>,
+    pub loras: Vec<LoraChoice>,
     /// The new checkpoint, where nothing is yet: a folder, or a single file where it ends in
     /// .safetensors
     #[arg(long, value_name = "OUT")]
@@ -92,5 +92,51 @@ impl LoraLayout {
             Self::Kohya => Layout::Kohya,
             Self::KohyaSgm => Layout::KohyaSgm,
         }
+    }
+}
+
+/// A LoRA and how much of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraChoice {
+    pub path: PathBuf,
+    pub weight: f64,
+}
+
+impl std::str::FromStr for LoraChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (path, weight) = match text.rsplit_once(':') {
+            // A colon may also be part of the path.
+            Some((path, number))
+                if !number.contains(['/', '\\', '.']) || number.parse::<f64>().is_ok() =>
+            {
+                let weight = number.parse::<f64>().ok().filter(|weight| weight.is_finite());
+                let wrong = || format!("expected LORA:WEIGHT with a finite number, found {number}");
+                (path, weight.ok_or_else(wrong)?)
+            }
+            _ => (text, 1.0),
+        };
+        match path.is_empty() {
+            true => Err("expected a path before the colon, found nothing".into()),
+            false => Ok(Self { path: path.into(), weight }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_follows_the_last_colon() {
+        let read = |text: &str| text.parse::<LoraChoice>().map(|c| (c.path, c.weight));
+        assert_eq!(read("a.safetensors"), Ok(("a.safetensors".into(), 1.0)));
+        assert_eq!(read("a.safetensors:0.6"), Ok(("a.safetensors".into(), 0.6)));
+        assert_eq!(read("a:b/c.bin:-1e-1"), Ok(("a:b/c.bin".into(), -0.1)));
+        assert_eq!(read("C:\\loras\\a.pt"), Ok(("C:\\loras\\a.pt".into(), 1.0)));
+        assert!(read("a.safetensors:much").unwrap_err().contains("found much"));
+        assert!(read("a.safetensors:inf").is_err());
+        assert!(read(":0.5").unwrap_err().contains("a path before the colon"));
     }
 }

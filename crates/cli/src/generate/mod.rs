@@ -42,7 +42,8 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let dims = match (recipe.height, recipe.width) {
         (None, None) => None,
         (height, width) => {
-            let [h, w] = pipeline.native_dims();
+            let own = init.as_ref().map(|init| init.dims);
+            let [h, w] = own.unwrap_or_else(|| pipeline.native_dims());
             Some([height.unwrap_or(h), width.unwrap_or(w)])
         }
     };

@@ -202,6 +202,12 @@ impl Recipe {
         })
     }
 
+    /// The kind of grid that it names, where it names one that exists.
+    pub fn grid(&self) -> Option<GridKind> {
+        let name = self.grid_kind.as_deref()?;
+        GridKind::ALL.into_iter().find(|(_, known, _)| *known == name).map(|(kind, ..)| kind)
+    }
+
     /// Sampler, steps and grid.
     ///
     /// # Errors
@@ -213,10 +219,8 @@ impl Recipe {
         let kind = self.sampler.as_deref().map(|name| {
             SamplerKind::named(name).map_err(|error| CliError::Usage(format!("--sampler: {error}")))
         });
-        let grid = self.grid_kind.as_deref().map(|name| {
-            let found = GridKind::ALL.into_iter().find(|(_, known, _)| *known == name);
-            found.map(|(kind, ..)| kind).ok_or_else(|| unknown("--grid-kind", name))
-        });
+        let grid = self.grid_kind.as_deref();
+        let grid = grid.map(|name| self.grid().ok_or_else(|| unknown("--grid-kind", name)));
         Ok(SamplerChoice {
             kind: kind.transpose()?,
             steps: Some(self.steps),

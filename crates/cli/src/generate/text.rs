@@ -10,6 +10,7 @@ use sumi_formats::infotext::{self, Infotext};
 use sumi_formats::{atomic, png_text};
 use sumi_model::Plan;
 use sumi_pictures::Picture;
+use sumi_sampler::GridKind;
 
 /// The hash of a checkpoint, which takes seconds, computed while the first image is drawn.
 pub struct ModelHash {
@@ -60,11 +61,11 @@ impl Writer<'_> {
     /// The fields that WebUI users know.
     fn parameters(&self, recipe: &Recipe) -> Infotext {
         let entry = self.plan.sampler.entry();
-        let sampler = entry.elsewhere.first().copied().unwrap_or(entry.name);
+        let sampler = entry.webui().unwrap_or(entry.name);
         let mut fields: Vec<(&str, String)> =
             vec![("Steps", recipe.steps.to_string()), ("Sampler", sampler.into())];
-        if let Some(kind) = &recipe.grid_kind {
-            fields.push(("Schedule type", capitalised(kind)));
+        if let Some(kind) = recipe.grid().and_then(GridKind::webui) {
+            fields.push(("Schedule type", kind.into()));
         }
         fields.push(("CFG scale", recipe.guidance.to_string()));
         fields.push(("Seed", recipe.seed.to_string()));
@@ -109,9 +110,4 @@ fn short(hash: &str, digits: usize) -> String {
 
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -66,13 +66,15 @@ fn variants(folder: &Path) -> BTreeSet<String> {
             let name = entry.file_name().into_string().ok()?;
             FILES.into_iter().find_map(|(stem, ending)| {
                 let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
-                let whole = rest.strip_suffix(ending).and_then(|rest| rest.strip_suffix('.'));
-                let index = rest
-                    .strip_prefix(ending)
-                    .and_then(|rest| rest.strip_prefix(".index."))
+                let whole = rest.strip_suffix(&format!(".{ending}"));
+                let index = rest.strip_suffix(&format!(".{ending}.index.json"));
+                let middle = rest
+                    .strip_prefix(&format!("{ending}.index."))
                     .and_then(|rest| rest.strip_suffix(".json"));
-                let variant = whole.or(index)?;
-                (!variant.is_empty() && !variant.contains('.')).then(|| variant.to_owned())
+                let variant = whole.or(index).or(middle)?;
+                // A shard, `fp16-00001-of-00002`, is no variant of its own.
+                let plain = !variant.is_empty() && !variant.contains(['.', '-']);
+                plain.then(|| variant.to_owned())
             })
         })
         .collect()

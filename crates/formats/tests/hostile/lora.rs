@@ -1,11 +1,10 @@
 //! Mutated LoRAs: names, shapes and settings that were never meant, in files that are sound.
 
-use crate::allocator::peak_of;
 use crate::files::assert_memory;
-use crate::mutate::{Dice, inputs, mutate};
 use std::time::{Duration, Instant};
 use sumi_formats::lora::{self, Layout, LoraFile, Part, Targets};
 use sumi_formats::{NamedTensor, TensorMap, safetensors};
+use sumi_testkit::hostile::{Dice, mutate, mutations, peak_of};
 
 /// What names are made of, good and bad.
 const STEPS: [&str; 40] = [
@@ -184,9 +183,9 @@ fn changed(dice: &mut Dice) -> TensorMap {
 
 #[test]
 fn mutated_loras() {
-    let mut dice = Dice(8);
+    let mut dice = Dice::new(8);
     let (mut read, mut fitting) = (0, 0);
-    for _ in 0..inputs() {
+    for _ in 0..mutations() {
         let map = changed(&mut dice);
         let bytes = safetensors::to_bytes(&map).unwrap();
         drop(map);
@@ -198,16 +197,16 @@ fn mutated_loras() {
         fitting += usize::from(fits);
     }
     // If all or none were read, the mutations would test nothing.
-    assert!(read > inputs() / 10 && read < inputs(), "{read} of {}", inputs());
-    assert!(fitting > inputs() / 10 && fitting < read, "{fitting} of {read}");
+    assert!(read > mutations() / 10 && read < mutations(), "{read} of {}", mutations());
+    assert!(fitting > mutations() / 10 && fitting < read, "{fitting} of {read}");
 }
 
 /// Bytes of the file itself: whatever the safetensors reader lets through.
 #[test]
 fn mutated_lora_bytes() {
     let valid = safetensors::to_bytes(&valid()).unwrap();
-    let mut dice = Dice(9);
-    for _ in 0..inputs() {
+    let mut dice = Dice::new(9);
+    for _ in 0..mutations() {
         let bytes = mutate(&valid, &mut dice);
         let (_, peak) = peak_of(|| safetensors::from_bytes(&bytes).map(use_all).ok());
         assert_memory("lora", peak, bytes.len());

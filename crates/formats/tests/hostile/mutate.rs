@@ -1,66 +1,9 @@
-//! Twenty thousand mutated files a parser, the same ones every time; as many as the environment
-//! variable `SUMI_MUTATIONS` says, where it is set, as before a release.
+//! Twenty thousand mutated files a parser, the same ones every time; each number is shared out among
+//! the forms of a format.
 
-use crate::allocator::peak_of;
 use crate::build::torch_archive;
 use crate::files::{self, Format};
-
-/// Inputs for each parser, shared out among the forms of its format.
-pub fn inputs() -> usize {
-    let set = std::env::var("SUMI_MUTATIONS").ok();
-    set.map_or(20_000, |count| count.parse().unwrap())
-}
-
-/// Values that overflow, wrap or end something.
-const TELLING: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, (1 << 42) + 1, u64::MAX];
-
-/// Xorshift: small, and the same on every machine.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % sides.max(1) as u64) as usize
-    }
-}
-
-pub fn mutate(valid: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = valid.to_vec();
-    for _ in 0..1 + dice.roll(4) {
-        if bytes.is_empty() {
-            break;
-        }
-        let at = dice.roll(bytes.len());
-        match dice.roll(7) {
-            0 => bytes[at] ^= 1 << dice.roll(8),
-            1 => bytes[at] = dice.roll(256) as u8,
-            2 => bytes.truncate(at),
-            3 => bytes.insert(at, dice.roll(256) as u8),
-            4 => drop(bytes.drain(at..bytes.len().min(at + 1 + dice.roll(8)))),
-            5 => {
-                // A telling number of one to eight bytes in either order.
-                let width = 1 << dice.roll(4);
-                let value = TELLING[dice.roll(TELLING.len())];
-                let number = if dice.roll(2) == 0 {
-                    value.to_le_bytes()[..width].to_vec()
-                } else {
-                    value.to_be_bytes()[8 - width..].to_vec()
-                };
-                let end = bytes.len().min(at + width);
-                bytes[at..end].copy_from_slice(&number[..end - at]);
-            }
-            _ => {
-                // A piece of the file somewhere else in it.
-                let from = dice.roll(bytes.len());
-                let piece = bytes[from..bytes.len().min(from + dice.roll(32))].to_vec();
-                bytes.splice(at..at, piece);
-            }
-        }
-    }
-    bytes
-}
+use sumi_testkit::hostile::{Dice, mutate, mutations, peak_of};
 
 fn survive(
     name: &str,
@@ -69,7 +12,7 @@ fn survive(
     seed: u64,
     make: impl Fn(&mut Dice) -> Vec<u8>,
 ) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut read = 0;
     for _ in 0..inputs {
         let bytes = make(&mut dice);
@@ -85,7 +28,7 @@ fn survive(
 fn survive_all(format: Format, seed: u64) {
     let mut forms = files::valid();
     forms.retain(|(_, its, _)| *its == format);
-    let inputs = inputs().div_ceil(forms.len());
+    let inputs = mutations().div_ceil(forms.len());
     for (name, _, valid) in forms {
         survive(name, format, inputs, seed, |dice| mutate(&valid, dice));
     }
@@ -116,7 +59,7 @@ fn mutated_checkpoints() {
 #[test]
 fn mutated_pickles() {
     let valid = crate::torch::valid_pickle();
-    survive("pickle", Format::Torch, inputs(), 5, |dice| {
+    survive("pickle", Format::Torch, mutations(), 5, |dice| {
         torch_archive(&mutate(&valid, dice), &[("0", &[0; 16])])
     });
 }
@@ -129,4 +72,45 @@ fn mutated_idx() {
 #[test]
 fn mutated_cifar() {
     survive_all(Format::Cifar, 7);
+}
+
+#[test]
+fn mutated_png_texts() {
+    survive_all(Format::PngText, 8);
+}
+
+/// Checksums stop most mutations before a text is looked at, so the text is mutated before it is
+/// packed.
+#[test]
+fn mutated_texts_of_a_png() {
+    let texts = [
+        (*b"tEXt", crate::png::plain()),
+        (*b"zTXt", crate::png::deflated()),
+        (*b"iTXt", crate::png::unicode()),
+    ];
+    survive("PNG text", Format::PngText, mutations(), 9, |dice| {
+        let (kind, data) = &texts[dice.roll(3)];
+        crate::png::png(&[(*kind, &mutate(data, dice))])
+    });
+}
+
+#[test]
+fn mutated_files_of_places() {
+    survive_all(Format::Located, 8);
+}
+
+#[test]
+fn mutated_shard_indices() {
+    survive_all(Format::ShardIndex, 9);
+}
+
+#[test]
+fn mutated_pipeline_indices() {
+    survive_all(Format::PipelineIndex, 10);
+}
+
+/// A pipeline's header has some hundred names, most of whose mutations make one part incomplete.
+#[test]
+fn mutated_single_files() {
+    survive_all(Format::SingleFile, 11);
 }

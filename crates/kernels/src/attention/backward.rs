@@ -125,15 +125,15 @@ impl Kernel for Backward<'_> {
                 let notes = notes.add(2 * (self.head * queries + first));
                 let weights = weights.pointer();
                 let slopes = slopes.pointer();
-                matmul::<S>((q, token), rows, k_turned, [width, keys], (weights, keys));
-                matmul::<S>((dy, token), rows, v_turned, [width, keys], (slopes, keys));
+                matmul::<S>((q, token), rows, k_turned, [width, keys], (weights, keys), false);
+                matmul::<S>((dy, token), rows, v_turned, [width, keys], (slopes, keys), false);
                 for row in 0..rows {
                     let (weights, slopes) = (weights.add(row * keys), slopes.add(row * keys));
                     let note = [*notes.add(2 * row), *notes.add(2 * row + 1)];
                     slopes_of_row::<S>(weights, slopes, keys, scale, note);
                 }
                 let dq = (self.dq.at(at), token);
-                matmul::<S>((slopes, keys), rows, k, [keys, width], dq);
+                matmul::<S>((slopes, keys), rows, k, [keys, width], dq, false);
                 for (left, right, result) in [(weights, dy, dv), (slopes, q, dk)] {
                     lots_of::<S>(left, [rows, keys], turned.pointer());
                     let panels = rows_right.pointer();

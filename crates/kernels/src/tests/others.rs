@@ -1,5 +1,7 @@
 use super::*;
-use crate::{Activation, AdamWStep, activation, attention, norm, optimizer, stock};
+use crate::{
+    Activation, AdamWStep, activation, activation::Function, attention, norm, optimizer, stock,
+};
 
 fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
@@ -11,8 +13,8 @@ fn silu_agrees_with_the_reference() {
     x.extend([0.0, -0.0, 1e-30, -1e-30, 100.0, -100.0, 1e30, -87.0, 88.0, -88.5]);
     let dy = Numbers::new(2).vec(x.len());
     everywhere(|isa| {
-        let y = activation::forward(isa, &x);
-        let dx = activation::backward(isa, &x, &dy);
+        let y = activation::forward(isa, Function::Silu, &x);
+        let dx = activation::backward(isa, Function::Silu, &x, &dy);
         for i in 0..x.len() {
             let z = f64::from(x[i]);
             let (value, s) = (z * sigmoid(z), sigmoid(z));
@@ -23,7 +25,7 @@ fn silu_agrees_with_the_reference() {
         }
         vec![y, dx]
     });
-    assert!(activation::forward(Isa::best(), &[f32::NAN])[0].is_nan());
+    assert!(activation::forward(Isa::best(), Function::Silu, &[f32::NAN])[0].is_nan());
 }
 
 fn norm_reference(s: &norm::Shape, x: &[f64], gamma: &[f64], beta: &[f64]) -> Vec<f64> {

@@ -3,6 +3,7 @@
 mod config;
 mod layers;
 mod posterior;
+mod strips;
 
 pub use config::AutoencoderConfig;
 pub use posterior::Posterior;
@@ -119,6 +120,25 @@ impl AutoencoderKl {
     pub fn decode(&self, z: Tensor<4>) -> Tensor<4> {
         let z = z.permute([0, 2, 3, 1]);
         let x = self.decoder_layers().iter().fold(z, |x, layer| layer.forward(x));
+        x.permute([0, 3, 1, 2])
+    }
+
+    /// [`Self::encode`] in less memory: see [`Self::decode_tiled`].
+    ///
+    /// # Shapes
+    /// As [`Self::encode`].
+    pub fn encode_tiled(&self, x: Tensor<4>) -> Posterior {
+        let x = strips::forward(&self.encoder_layers(), x.permute([0, 2, 3, 1]));
+        Posterior::new(x.permute([0, 3, 1, 2]))
+    }
+
+    /// [`Self::decode`] in less memory, picture by picture and each in strips of rows. The strips share what the whole
+    /// picture's normalisations and attention know, so that the result is the same but for rounding, and has no seams.
+    ///
+    /// # Shapes
+    /// As [`Self::decode`].
+    pub fn decode_tiled(&self, z: Tensor<4>) -> Tensor<4> {
+        let x = strips::forward(&self.decoder_layers(), z.permute([0, 2, 3, 1]));
         x.permute([0, 3, 1, 2])
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 /// The width of an attention head wherever single files do not fix the number of heads.
 const HEAD_DIM: usize = 64;
 
-/// The heads of Stable Diffusion 1's U-Net, on every level.
+/// The heads of Stable Diffusion 1's U-Net and of the upscaler's, on every level.
 const SD1_HEADS: usize = 8;
 
 /// Groups of every normalisation of the published networks.
@@ -111,7 +111,8 @@ pub(super) fn unet(names: &Names, sample_size: usize) -> Result<(UNetBlocks, Map
     let context = names.dim(&key, 1)?;
     let linear =
         names.state.get(&format!("{mid}.proj_in.weight")).map(|w| w.shape().len()) == Some(2);
-    let head_dim = match linear {
+    // The upscaler, which alone is told how noisy its small picture is, has eight heads too.
+    let head_dim = match linear && !names.state.contains("label_emb.weight") {
         true => json!(channels.iter().map(|&c| heads(c)).collect::<Vec<_>>()),
         false => json!(SD1_HEADS),
     };

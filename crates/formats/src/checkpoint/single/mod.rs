@@ -111,6 +111,7 @@ fn class_of(text: Text, unet: &Value) -> &'static str {
     match (text, unet["in_channels"].as_u64()) {
         (Text::Xl, Some(9)) => "StableDiffusionXLInpaintPipeline",
         (Text::Xl, _) => "StableDiffusionXLPipeline",
+        (_, Some(5)) => "StableDiffusionDepth2ImgPipeline",
         (_, Some(7)) => "StableDiffusionUpscalePipeline",
         (_, Some(8)) => "StableDiffusionInstructPix2PixPipeline",
         (_, Some(9)) => "StableDiffusionInpaintPipeline",
