@@ -17,7 +17,7 @@ mod weights;
 
 pub use family::{Family, Prediction};
 pub use names::present_name;
-pub use save::Target;
+pub use save::{Target, TokenizerFiles};
 pub use single::to_single_file;
 
 use crate::{Result, StateDict};

@@ -18,6 +18,9 @@ const TOKENIZER_ENDINGS: [&str; 3] = ["json", "txt", "model"];
 /// configurations may take together. BERT's Chinese vocabulary has 110,000.
 const MAX_SMALL_TOKENIZER_BYTES: u64 = 150_000;
 
+/// Names and bytes of the files of a component that is a tokenizer.
+pub type TokenizerFiles = dyn Fn(&str, &Part) -> Vec<(String, Vec<u8>)>;
+
 /// How a checkpoint is to be written.
 pub struct Target<'a> {
     /// The layout.
@@ -26,7 +29,7 @@ pub struct Target<'a> {
     pub dtype: Option<Dtype>,
     /// The files of a tokenizer that lies in no folder, by the name of its component: none of them
     /// is in a single file.
-    pub tokenizer: &'a dyn Fn(&str, &Part) -> Vec<(String, Vec<u8>)>,
+    pub tokenizer: &'a TokenizerFiles,
 }
 
 impl Checkpoint {
