@@ -40,7 +40,7 @@ struct Stage {
 }
 
 /// From quick to slow.
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage { name: "format", run: || run(&mut cargo(&["fmt", "--all", "--check"])) },
     Stage { name: "files", run: files::check },
     Stage { name: "lints", run: lints },
@@ -49,6 +49,8 @@ const STAGES: [Stage; 7] = [
         name: "vulkan",
         run: || run(&mut check_only(&["check", "-p", "sumi", "--features", "vulkan"])),
     },
+    // What a test holds itself against and no commit holds.
+    Stage { name: "data", run: || crate::data::fetch("bert-vocab") },
     // Compiles the examples too.
     Stage { name: "tests", run: || run(&mut cargo(&["xtask", "test"])) },
     Stage { name: "memory", run: memcheck },

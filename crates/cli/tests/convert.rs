@@ -64,7 +64,7 @@ fn a_single_file_becomes_a_folder_and_a_file_again() {
         assert_eq!(said["prediction"], "epsilon");
         let total: u64 = a.iter().map(|tensor| tensor.elements() as u64).sum();
         assert_eq!(said["parameters"], total);
-        assert_eq!(said["components"]["unet"]["dtypes"]["F32"].as_u64().unwrap() > 0, true);
+        assert!(said["components"]["unet"]["dtypes"]["F32"].as_u64().unwrap() > 0);
     }
     let output = sumi(place.path(), &["inspect", "folder/unet"]);
     assert!(text(&output.stdout).contains("UNet2DConditionModel"), "{}", text(&output.stdout));
