@@ -8,12 +8,15 @@ use sumi_formats::{NamedTensor, TensorMap, safetensors};
 
 pub const FAMILIES: [&str; 3] = ["sd1", "sd2", "sdxl"];
 
+/// A tensor of the single file, what becomes of it, and the shape that it then has.
+pub type Source = (String, String, Vec<usize>);
+
 pub struct Golden {
     pub class: String,
     /// The tensors of the single file: names and shapes.
     pub single: BTreeMap<String, Vec<usize>>,
-    /// For each component's tensor: the single file's, what becomes of it, its shape.
-    pub folder: BTreeMap<String, BTreeMap<String, (String, String, Vec<usize>)>>,
+    /// Where each component's tensors come from.
+    pub folder: BTreeMap<String, BTreeMap<String, Source>>,
 }
 
 pub fn golden(family: &str) -> Golden {
@@ -56,7 +59,7 @@ pub fn single(golden: &Golden) -> TensorMap {
 }
 
 /// What the component's tensor should hold, row by row.
-pub fn expected(single: &TensorMap, (its, change, _): &(String, String, Vec<usize>)) -> Vec<f32> {
+pub fn expected(single: &TensorMap, (its, change, _): &Source) -> Vec<f32> {
     let tensor = single.get(its).unwrap();
     let values = tensor.to_f32().unwrap();
     match change.as_str() {

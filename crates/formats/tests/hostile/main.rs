@@ -76,7 +76,7 @@ fn a_file_cut_at_any_byte_is_an_error() {
     for (name, format, bytes) in files::valid() {
         format.read(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
         // One of many kilobytes is cut at every 61st byte.
-        let every = |length: &usize| bytes.len() < 1 << 14 || length % 61 == 0;
+        let every = |length: &usize| bytes.len() < 1 << 14 || length.is_multiple_of(61);
         for length in (0..bytes.len()).filter(every) {
             let result = format.read(&bytes[..length]);
             assert!(result.is_err(), "{name} cut to {length} of {}", bytes.len());
