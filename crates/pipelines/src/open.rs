@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+use sumi_formats::FormatError;
 use sumi_formats::checkpoint::{Checkpoint, Part, Preferences};
 use sumi_model::{SchedulerConfig, config_of, fill};
 use sumi_networks::bert::BertModel;
@@ -308,15 +309,34 @@ impl Opener<'_> {
         Ok(Reader { tokenizer, max_length, encoder })
     }
 
-    /// The folder's tokenizer; CLIP's own where a single file brings none.
+    /// The folder's tokenizer, or the one that travels in a single file; CLIP's own where it brings none.
     fn tokenizer(&self, name: &str, encoder: &Part) -> Result<Tokenizer> {
-        if let Some(part) = self.checkpoint.parts.get(name)
-            && let Some(folder) = &part.folder
-        {
-            return Ok(Tokenizer::open_as(folder, Some(&part.class))?);
+        if let Some(part) = self.checkpoint.parts.get(name) {
+            if let Some(folder) = &part.folder {
+                return Ok(Tokenizer::open_as(folder, Some(&part.class))?);
+            }
+            if !part.files.is_empty() {
+                return self.packed_tokenizer(part);
+            }
         }
         // OpenCLIP's encoders were trained with another padding than OpenAI's.
         let open_clip = encoder.config["hidden_act"] == "gelu";
         Ok(Tokenizer::clip(if open_clip { ClipPad::Bang } else { ClipPad::EndOfText })?)
+    }
+
+    fn packed_tokenizer(&self, part: &Part) -> Result<Tokenizer> {
+        let failed = |source: std::io::Error| FormatError::Io {
+            path: self.checkpoint.path.clone(),
+            action: "unpack the tokenizer",
+            source,
+        };
+        let folder = tempfile::tempdir().map_err(failed)?;
+        for (name, bytes) in &part.files {
+            // Only the name counts, wherever the file says that it belongs.
+            if let Some(name) = std::path::Path::new(name).file_name() {
+                std::fs::write(folder.path().join(name), bytes).map_err(failed)?;
+            }
+        }
+        Ok(Tokenizer::open_as(folder.path(), Some(&part.class))?)
     }
 }

@@ -44,6 +44,6 @@ mod tests {
         assert_eq!(uniform("norm.weight", 3), u);
         assert_eq!(weight("norm.weight", &[3]), u.map(|u| (1.0 + 0.1 * u) as f32));
         assert_eq!(weight("norm.weight", &[1, 3]), u.map(|u| (u / 3f64.sqrt()) as f32));
-        assert_eq!(weight("norm.bias", &[1]), [0.06941906362771988]);
+        assert_eq!(weight("norm.bias", &[1]), [0.069_419_06]);
     }
 }
