@@ -13,6 +13,7 @@ mod generate;
 mod inspect;
 mod interpolate;
 mod lora;
+mod memory;
 mod output;
 mod points;
 mod progress;

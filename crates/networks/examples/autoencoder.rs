@@ -14,12 +14,20 @@ use sumi_testkit::{formula, golden};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// `mi_option_purge_delay`, see the command's `memory.rs`.
+const PURGE_DELAY: i32 = 15;
+
+#[allow(unsafe_code)]
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [task, side, how] = arguments.as_slice() else {
         return Err("expected: decode|encode SIDE whole|tiled|compare".into());
     };
     let side: usize = side.parse()?;
+    if how == "tiled" {
+        // SAFETY: an option may be set at any time.
+        unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
+    }
     let device = Device::flex();
     let config = golden::load("crates/networks/testdata/configs/vae.json");
     let config: AutoencoderConfig = serde_json::from_value(config)?;

@@ -136,6 +136,8 @@ impl<'a> Drawing<'a> {
             Run { denoiser: &mut *denoiser, grid: &self.grid, noise: &mut streams.0, observer };
         let latents = self.plan.sampler.sample(start, &mut run).map_err(ModelError::from)?;
         drop(denoiser);
+        // The autoencoder's results are of other sizes.
+        sumi_kernels::release_memory();
         let latents = match &region {
             Some(region) => region.finish(&latents),
             None => latents,

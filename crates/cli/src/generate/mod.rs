@@ -184,6 +184,9 @@ fn draw_all(
             other => other?,
         };
         let frames = watch.finish()?;
+        if drawing.tiled() {
+            crate::memory::give_back_at_once();
+        }
         let decoded = pipeline.decode(drawn.latents.clone(), drawing.tiled())?;
         if decoded.again {
             talk(
