@@ -346,7 +346,7 @@ pub struct ScheduleArgs {
 #[derive(clap::Args, Debug)]
 pub struct InspectArgs {
     /// A pipeline, model or run folder, a single-file checkpoint, a component's folder or config.json,
-    /// a safetensors or a torch file
+    /// a safetensors or a torch file, or a PNG that says what it was made from
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
     /// Print it as JSON

@@ -53,6 +53,11 @@ fn an_image_is_drawn_again_from_what_it_says_of_itself() {
     does(path, "generate --from a-1.png --guidance 5 --out other.png");
     assert_ne!(bytes("a-1.png"), bytes("other.png"));
 
+    let said = does(path, "inspect a-1.png --json");
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["parameters"]["Sampler"], "Euler a");
+    assert_eq!(said["sumi"]["seed"], 6);
+
     let texts = png_text::read(&path.join("a-1.png")).unwrap();
     let (_, parameters) = texts.iter().find(|(keyword, _)| keyword == "parameters").unwrap();
     let parameters = infotext::Infotext::parse(parameters);
@@ -144,4 +149,51 @@ fn mistakes_are_one_clear_sentence() {
         found.push_str(&format!("$ sumi generate {arguments}\n{said}\n"));
     }
     snapshot("mistakes-generate.txt", &found);
+}
+
+/// Python writes numbers that JSON does not have, and null for what was never set.
+#[test]
+fn a_folder_with_pythons_json_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let copy = |from: &Path, to: &Path| {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            if entry.path().is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    };
+    let sd1 = pipelines().join("sd1");
+    copy(&sd1, &path.join("dpm"));
+    for part in ["unet", "vae", "text_encoder", "tokenizer", "scheduler"] {
+        copy(&sd1.join(part), &path.join("dpm").join(part));
+    }
+    let index = std::fs::read_to_string(sd1.join("model_index.json")).unwrap();
+    let index = index.replace("PNDMScheduler", "DPMSolverMultistepScheduler");
+    std::fs::write(path.join("dpm/model_index.json"), index).unwrap();
+    let scheduler = r#"{"_class_name": "DPMSolverMultistepScheduler", "beta_start": 0.00085, "beta_end": 0.012,
+        "beta_schedule": "scaled_linear", "lambda_min_clipped": -Infinity, "variance_type": null, "trained_betas": null,
+        "steps_offset": 1, "timestep_spacing": "leading", "solver_order": 2, "algorithm_type": "dpmsolver++", "use_karras_sigmas": null}"#;
+    std::fs::write(path.join("dpm/scheduler/scheduler_config.json"), scheduler).unwrap();
+    let run = "--prompt fox --seed 5 --steps 4 --tensors";
+    does(path, &format!("generate --model dpm {run} own.safetensors"));
+    does(path, &format!("generate --model @/sd1 {run} named.safetensors --sampler dpmpp_2m"));
+    let latents = |name: &str| {
+        let map = safetensors::read(path.join(name)).unwrap();
+        map.get("latents").unwrap().to_f32().unwrap()
+    };
+    assert!(latents("own.safetensors") == latents("named.safetensors"), "another picture");
+
+    std::fs::write(
+        path.join("dpm/model_index.json"),
+        r#"{"_class_name": "FluxPipeline", "scheduler": ["diffusers", "DDIMScheduler"]}"#,
+    )
+    .unwrap();
+    let output = sumi(path, "generate --model dpm --prompt fox");
+    assert!(
+        !output.status.success() && said(&output).contains("FluxPipeline"),
+        "{}",
+        said(&output)
+    );
 }

@@ -44,6 +44,7 @@ pub mod torch;
 
 pub use checkpoint::{Checkpoint, present_name};
 pub use error::{FormatError, Place};
+pub use json::python_numbers;
 pub use limits::{
     MAX_ARCHIVE_ENTRIES, MAX_CONFIG_BYTES, MAX_EXPANSION, MAX_HEADER_BYTES, MAX_INDEX_BYTES,
     MAX_RANK, MAX_SHARDS, MAX_TENSORS, SLACK_BYTES,

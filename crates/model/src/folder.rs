@@ -4,7 +4,9 @@ use crate::{ModelError, SchedulerConfig, fill};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
-use sumi_formats::{NamedTensor, StateDict, TensorMap, atomic, present_name, safetensors};
+use sumi_formats::{
+    NamedTensor, StateDict, TensorMap, atomic, present_name, python_numbers, safetensors,
+};
 use sumi_networks::unet::{UNet, UNetConfig};
 use sumi_nn::{Init, NamedParameter, Precision, parameters};
 
@@ -273,9 +275,7 @@ pub(crate) fn create_parts(folder: &Path, parts: [&str; 2]) -> Result<(), ModelE
 
 pub(crate) fn read_scheduler(folder: &Path) -> Result<SchedulerConfig, ModelError> {
     let path = folder.join("scheduler/scheduler_config.json");
-    let scheduler: SchedulerConfig = read_json(&path)?;
-    scheduler.check().map_err(|message| ModelError::Config { path, message })?;
-    Ok(scheduler)
+    SchedulerConfig::read(read_json(&path)?).map_err(|message| ModelError::Config { path, message })
 }
 
 pub(crate) fn read_card(folder: &Path) -> Result<Option<Card>, ModelError> {
@@ -353,7 +353,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelErro
         action: "open the file",
         source,
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| ModelError::Config {
+    serde_json::from_slice(&python_numbers(&bytes)).map_err(|error| ModelError::Config {
         path: path.to_path_buf(),
         message: error.to_string(),
     })

@@ -133,6 +133,19 @@ const PREDICTIONS: [(&str, Prediction); 7] = [
 const LITERAL: &str = "sumi_literal_prediction";
 
 impl SchedulerConfig {
+    /// Of a `scheduler_config.json`, where null says as much as nothing.
+    ///
+    /// # Errors
+    /// A field of another type, a value that cannot be served: field, expected and found.
+    pub fn read(mut json: serde_json::Value) -> Result<Self, String> {
+        if let Some(fields) = json.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        let config: Self = serde_json::from_value(json).map_err(|error| error.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
     /// The name under which diffusers knows a shape of beta; `None` for one that it does not know, which
     /// is written as a table.
     pub fn beta_schedule_name(shape: BetaSchedule) -> Option<&'static str> {

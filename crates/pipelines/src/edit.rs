@@ -5,7 +5,7 @@ use crate::{Init, Pipeline, PipelineError, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use sumi_model::Batch;
 use sumi_process::NoiseLevel;
-use sumi_sampler::{Denoised, Denoiser, Grid, Region, Sampler, SamplerError, State};
+use sumi_sampler::{Denoised, Denoiser, Grid, Interval, Region, Sampler, SamplerError, State};
 
 /// How a pipeline uses a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,11 @@ pub(crate) fn walked(grid: &Grid, sampler: Sampler, share: f64) -> Grid {
     match sampler {
         Sampler::Pndm { runge_kutta_start: false, .. } if skipped >= 2 && skipped < steps => {
             let mut grid = grid.from_step(skipped - 1);
-            grid.intervals.remove(1);
+            let left_out = grid.intervals.remove(1);
+            if grid.len() == 1 {
+                // It ends after the second attempt, where the sampler wants to see that it is not alone.
+                grid.intervals.push(Interval { from: left_out.from, to: left_out.from });
+            }
             grid
         }
         _ => grid.from_step(skipped),

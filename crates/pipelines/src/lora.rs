@@ -1,13 +1,15 @@
 //! LoRAs beside a pipeline's weights.
 
 use crate::{Pipeline, Result, TextEncoder};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sumi_formats::lora::{Part, Targets, read, resolve};
 use sumi_model::{attach_lora, lora_targets};
 
 /// What of a LoRA file a pipeline has a place for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddedLora {
+    /// The file: of a folder, the one in it.
+    pub file: PathBuf,
     /// How many layers have an adapter now.
     pub matched: usize,
     /// The keys that are left out, each with the reason.
@@ -44,6 +46,7 @@ impl Pipeline {
             };
         }
         Ok(AddedLora {
+            file: file.path.clone(),
             matched: resolved.matched.len(),
             unmatched: resolved.unmatched.iter().map(ToString::to_string).collect(),
         })

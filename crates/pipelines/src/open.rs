@@ -36,6 +36,8 @@ pub struct Pipeline {
     pub(crate) device: Device,
     pub(crate) checkpoint: Checkpoint,
     precision: Precision,
+    /// Whether the autoencoder is kept in f32, because f16 cannot hold its weights.
+    pub vae_widened: bool,
 }
 
 /// A picture, decoded.
@@ -47,6 +49,8 @@ pub struct Decoded {
     pub again: bool,
 }
 
+/// What is in the names of the pipelines that draw so.
+const PIPELINES: [&str; 2] = ["StableDiffusion", "LatentConsistency"];
 /// What diffusers wants the sides of a picture to be a multiple of, in pixels, however small the checkpoint.
 const PICTURE_MULTIPLE: usize = 8;
 /// The most pixels on a side: far past what fits into memory.
@@ -64,6 +68,14 @@ impl Pipeline {
         preferences: &Preferences,
     ) -> Result<Self> {
         let checkpoint = Checkpoint::open_with(path, preferences)?;
+        if !PIPELINES.iter().any(|known| checkpoint.class.contains(known)) {
+            let expected = "a pipeline of Stable Diffusion";
+            return Err(PipelineError::Part {
+                path: path.to_path_buf(),
+                part: "model_index.json".into(),
+                message: format!("_class_name: expected {expected}, found {}", checkpoint.class),
+            });
+        }
         let open = Opener { checkpoint: &checkpoint, device, precision };
         let unet_config: UNetConditionConfig = open.config("unet", "UNet2DConditionModel")?;
         let vae_config: AutoencoderConfig = open.config("vae", "AutoencoderKL")?;
@@ -71,7 +83,11 @@ impl Pipeline {
         let readers = open.readers()?;
         let unet = UNetCondition::new(&unet_config, &mut Init::new(device, 0));
         let unet = open.fill("unet", unet.map_err(|error| open.wrong("unet", error))?)?;
-        let vae = open.vae(&vae_config, precision)?;
+        let (vae, vae_widened) = match open.vae(&vae_config, precision) {
+            // Published autoencoders have been known to leave the range of 16 bits.
+            Err(_) if precision == Precision::F16 => (open.vae(&vae_config, Precision::F32)?, true),
+            opened => (opened?, false),
+        };
         let two = readers.len() > 1;
         let layer = if two { Layer::Penultimate } else { Layer::Last };
         let zeros = checkpoint.index.get("force_zeros_for_empty_prompt");
@@ -88,6 +104,7 @@ impl Pipeline {
             device: device.clone(),
             checkpoint,
             precision,
+            vae_widened,
         })
     }
 
@@ -233,9 +250,10 @@ impl Opener<'_> {
 
     fn scheduler(&self) -> Result<SchedulerConfig> {
         let part = self.checkpoint.part("scheduler")?;
-        let config: SchedulerConfig = serde_json::from_value(part.config.clone())
-            .map_err(|error| self.wrong("scheduler", error))?;
-        config.check().map_err(|message| self.wrong("scheduler", message))?;
+        let mut config = SchedulerConfig::read(part.config.clone())
+            .map_err(|message| self.wrong("scheduler", message))?;
+        // model_index.json says which class reads the settings.
+        config.class_name = part.class.clone();
         Ok(settled(config, &self.checkpoint.class))
     }
 

@@ -262,6 +262,7 @@ def sd1(bpe):
             continue  # diffusers takes its first step with the weights of the fourth order, for values that it does not have
         runs.run(f"img2img-{sampler}", sampler=sampler, init="init.png", strength=0.6, steps=8, image=sampler == "ddim")
     runs.run("img2img-own", init="init.png", steps=6, seeds=(1, 2))
+    runs.run("img2img-last-step", init="init.png", steps=10, strength=0.1)
     for sampler in ("pndm", "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc"):
         runs.run(f"inpaint-{sampler}", sampler=sampler, init="init.png", mask="mask.png", steps=6)
         runs.run(f"inpaint-{sampler}-strength", sampler=sampler, init="init.png", mask="mask.png", steps=8, strength=0.5)

@@ -13,7 +13,7 @@ use crate::signals::Stop;
 use crate::{device, progress};
 use recipe::{Lora, Recipe};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use sumi_formats::checkpoint::Preferences;
@@ -36,7 +36,10 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
     for assumed in &pipeline.checkpoint().assumed {
         talk(format_args!("{}: {assumed}", recipe.model.path.display()));
     }
-    add_loras(&mut pipeline, &mut recipe.loras)?;
+    if pipeline.vae_widened {
+        talk("warning: f16 cannot hold the autoencoder's weights; it is kept in f32");
+    }
+    let loras = add_loras(&mut pipeline, &mut recipe.loras)?;
     let hash = ModelHash::of(pipeline.weights_file());
     let init = pictures::read(&mut recipe, pipeline.pixels_per_latent())?;
     let dims = match (recipe.height, recipe.width) {
@@ -83,15 +86,16 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let stop = Stop::listen()?;
     let writer = Writer { recipe: &recipe, hash, plan: drawing.plan() };
     let drawn = draw_all(&pipeline, &drawing, args, (&outputs, &writer, &stop))?;
-    report(args, &recipe, (&drawn, &drawing), loaded)
+    report(args, &recipe, (&drawn, &drawing), (loaded, loras))
 }
 
 /// Attaches every LoRA, and says what of each the model has no place for.
-fn add_loras(pipeline: &mut Pipeline, loras: &mut [Lora]) -> Result<(), CliError> {
+fn add_loras(pipeline: &mut Pipeline, loras: &mut [Lora]) -> Result<Vec<Value>, CliError> {
+    let mut all = Vec::new();
     for lora in loras {
         let path = &lora.file.path;
         let added = pipeline.add_lora(path, lora.weight)?;
-        let hash = lora_hash(path)?;
+        let hash = lora_hash(&added.file)?;
         talk(format_args!("{}: {} modules matched", path.display(), added.matched));
         if !added.unmatched.is_empty() {
             talk(format_args!(
@@ -101,9 +105,15 @@ fn add_loras(pipeline: &mut Pipeline, loras: &mut [Lora]) -> Result<(), CliError
                 added.unmatched.join(", ")
             ));
         }
+        all.push(json!({
+            "path": path,
+            "weight": lora.weight,
+            "matched": added.matched,
+            "unmatched": added.unmatched,
+        }));
         lora.file.pin(hash, "lora")?;
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Where everything goes.
@@ -179,7 +189,11 @@ fn draw_all(
         let drawn = match drawing.draw(index, &mut watch.observer()) {
             Err(error) if error.is_cancelled() => {
                 bar.finish_and_clear();
-                return Err(CliError::Failed(format!("stopped after {index} images")));
+                if let Some(path) = outputs.tensors.as_deref().filter(|_| index > 0) {
+                    tensors.write(path)?;
+                }
+                let written = if index > 0 { ", which are written" } else { "" };
+                return Err(CliError::Failed(format!("stopped after {index} images{written}")));
             }
             other => other?,
         };
@@ -267,7 +281,7 @@ fn report(
     args: &GenerateArgs,
     recipe: &Recipe,
     (done, drawing): (&Done, &Drawing<'_>),
-    loaded: f64,
+    (loaded, loras): (f64, Vec<Value>),
 ) -> Result<(), CliError> {
     if !args.json {
         let images = done.images.iter().map(|(_, path)| path);
@@ -292,6 +306,7 @@ fn report(
             "load_secs": loaded,
             "secs": done.secs,
             "cut": drawing.cut(),
+            "loras": loras,
         })
     ))
 }

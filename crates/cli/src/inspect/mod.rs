@@ -7,7 +7,8 @@ use crate::error::CliError;
 use crate::output::data;
 use serde_json::{Value, json};
 use std::path::Path;
-use sumi_formats::{StateDict, TensorInfo};
+use sumi_formats::infotext::{self, Infotext};
+use sumi_formats::{StateDict, TensorInfo, png_text};
 use sumi_model::{
     CLASSIFIER_CLASS, Card, SchedulerConfig, classifier_config, resolve, unet_config,
 };
@@ -57,16 +58,37 @@ fn inspect(path: &Path) -> Result<Value, CliError> {
             let kind = if extension == "safetensors" { extension } else { "torch" };
             Ok(tensors(kind, path, &state))
         }
+        "png" if path.is_file() => image(path),
         _ if !path.exists() => Err(CliError::Failed(format!(
             "{}: expected a folder or a file, found nothing",
             path.display()
         ))),
         _ => Err(CliError::Failed(format!(
-            "{}: expected a model folder, a config.json, a .safetensors or a torch file (.bin, .pt, \
-             .pth, .ckpt), found a file with the ending \"{extension}\"",
+            "{}: expected a model folder, a config.json, a .safetensors, a torch file (.bin, .pt, \
+             .pth, .ckpt) or a PNG, found a file with the ending \"{extension}\"",
             path.display()
         ))),
     }
+}
+
+/// What an image says that it was made from: Sumi's recipe, and what the WebUI's users know.
+fn image(path: &Path) -> Result<Value, CliError> {
+    let mut found = json!({"kind": "image", "path": path});
+    for (keyword, text) in png_text::read(path)? {
+        found[&keyword] = match keyword.as_str() {
+            infotext::KEYWORD => {
+                let text = Infotext::parse(&text);
+                let fields =
+                    text.fields.into_iter().map(|(name, value)| (name, Value::from(value)));
+                let mut all = serde_json::Map::from_iter([("prompt".into(), text.prompt.into())]);
+                all.insert("negative prompt".into(), text.negative.into());
+                all.extend(fields);
+                Value::Object(all)
+            }
+            _ => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        };
+    }
+    Ok(found)
 }
 
 fn folder(path: &Path) -> Result<Value, CliError> {

@@ -243,7 +243,7 @@ impl<'a, 'b, R: BufRead> Machine<'a, 'b, R> {
             Some(global) => self.push(Node::Global(global)),
             None => Err(self.unsupported(
                 "torch tensors, torch storages and OrderedDict",
-                format!("the global `{module}.{name}`"),
+                format!("the opcode 0x{opcode:02x} with the global `{module}.{name}`"),
             )),
         }
     }

@@ -84,7 +84,7 @@ pub fn corpus() -> Vec<Bad> {
         program(
             "os.system",
             &[PROTOCOL, &global("posix.system"), &text("id"), b"\x85R."].concat(),
-            "the pickle at byte 2: the global `posix.system` is not supported",
+            "the pickle at byte 2: the opcode 0x63 with the global `posix.system` is not supported",
         ),
         value(
             "eval by name on the stack",
