@@ -6,7 +6,7 @@
 use crate::{ModelError, SchedulerConfig};
 use sumi_process::{Parameterisation, Prediction};
 use sumi_sampler::{
-    Algorithm, BFunction, CATALOG, Convention, End, Sampler, SamplerKind, SecondOrder,
+    Algorithm, BFunction, CATALOG, Convention, End, PndmStart, Sampler, SamplerKind, SecondOrder,
 };
 
 /// The sampler that the folder's own class stands for.
@@ -98,9 +98,11 @@ pub(crate) fn of(
         }
         Sampler::Pndm { .. } => Sampler::Pndm {
             // Only a folder of PNDM's own speaks of it by leaving it out.
-            runge_kutta_start: config.switch("skip_prk_steps") == Some(false)
-                || config.class_name == "PNDMScheduler"
-                    && config.switch("skip_prk_steps").is_none(),
+            start: match config.switch("skip_prk_steps") {
+                Some(false) => PndmStart::RungeKutta,
+                None if config.class_name == "PNDMScheduler" => PndmStart::RungeKutta,
+                _ => PndmStart::Twice,
+            },
             sums_v: parameterisation.prediction == Prediction::V,
         },
         Sampler::DpmSolver(mut settings) => {

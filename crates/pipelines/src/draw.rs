@@ -56,7 +56,8 @@ impl<'a> Drawing<'a> {
             Some(init) => {
                 check_init(init)?;
                 pipeline.task(init)?;
-                let walked = walked(&plan.grid, plan.sampler, init.share());
+                let (walked, sampler) = walked(&plan.grid, plan.sampler, init.share());
+                plan.sampler = sampler;
                 if walked.is_empty() {
                     let expected =
                         format!("enough of the {} steps for one of them", plan.grid.len());

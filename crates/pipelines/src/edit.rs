@@ -5,7 +5,7 @@ use crate::{Init, Pipeline, PipelineError, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use sumi_model::Batch;
 use sumi_process::NoiseLevel;
-use sumi_sampler::{Denoised, Denoiser, Grid, Interval, Region, Sampler, SamplerError, State};
+use sumi_sampler::{Denoised, Denoiser, Grid, PndmStart, Region, Sampler, SamplerError, State};
 
 /// How a pipeline uses a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,24 +42,25 @@ pub(crate) struct Prepared {
     pub beside: Option<Tensor<4>>,
 }
 
-/// The part of a plan's grid that is walked.
+/// The part of a plan's grid that is walked, and the sampler that walks it.
 ///
 /// PLMS takes its first step twice, and diffusers counts that when it leaves out steps: it starts one
-/// step earlier, and after the second attempt at its first step goes on from the step after the next.
-pub(crate) fn walked(grid: &Grid, sampler: Sampler, share: f64) -> Grid {
+/// step earlier, and after the second attempt at its first step goes on from the step after the next. With one step
+/// left out, it starts at the second timestep and looks at that twice.
+pub(crate) fn walked(grid: &Grid, sampler: Sampler, share: f64) -> (Grid, Sampler) {
     let steps = grid.len();
     let skipped = steps.saturating_sub((steps as f64 * share) as usize);
     match sampler {
-        Sampler::Pndm { runge_kutta_start: false, .. } if skipped >= 2 && skipped < steps => {
-            let mut grid = grid.from_step(skipped - 1);
-            let left_out = grid.intervals.remove(1);
-            if grid.len() == 1 {
-                // It ends after the second attempt, where the sampler wants to see that it is not alone.
-                grid.intervals.push(Interval { from: left_out.from, to: left_out.from });
+        Sampler::Pndm { start: PndmStart::Twice, sums_v } if (1..steps).contains(&skipped) => {
+            let resumed = |start| Sampler::Pndm { start, sums_v };
+            if skipped == 1 {
+                return (grid.from_step(1), resumed(PndmStart::ResumedHere));
             }
-            grid
+            let mut grid = grid.from_step(skipped - 1);
+            grid.intervals.remove(1);
+            (grid, resumed(PndmStart::ResumedAhead))
         }
-        _ => grid.from_step(skipped),
+        _ => (grid.from_step(skipped), sampler),
     }
 }
 

@@ -263,6 +263,8 @@ def sd1(bpe):
         runs.run(f"img2img-{sampler}", sampler=sampler, init="init.png", strength=0.6, steps=8, image=sampler == "ddim")
     runs.run("img2img-own", init="init.png", steps=6, seeds=(1, 2))
     runs.run("img2img-last-step", init="init.png", steps=10, strength=0.1)
+    runs.run("img2img-one-left-out", init="init.png", steps=5)
+    runs.run("inpaint-one-left-out", init="init.png", mask="mask.png", steps=6, strength=0.99)
     for sampler in ("pndm", "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc"):
         runs.run(f"inpaint-{sampler}", sampler=sampler, init="init.png", mask="mask.png", steps=6)
         runs.run(f"inpaint-{sampler}-strength", sampler=sampler, init="init.png", mask="mask.png", steps=8, strength=0.5)

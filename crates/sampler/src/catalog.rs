@@ -1,6 +1,6 @@
 //! What there is to know about every sampler.
 
-use crate::{Algorithm, Churn, Convention, DpmSolver, Sampler, UniPc};
+use crate::{Algorithm, Churn, Convention, DpmSolver, PndmStart, Sampler, UniPc};
 use sumi_process::{Path, ReverseVariance};
 
 /// What there is to know about a sampler.
@@ -293,7 +293,7 @@ pub const CATALOG: &[Entry] = &[
     },
     Entry {
         name: "pndm",
-        sampler: Sampler::Pndm { runge_kutta_start: false, sums_v: false },
+        sampler: Sampler::Pndm { start: PndmStart::Twice, sums_v: false },
         paper: "Liu et al. 2022, Pseudo Numerical Methods for Diffusion Models on Manifolds, Algorithm 2",
         order: Some(2),
         usual_steps: Some(50),

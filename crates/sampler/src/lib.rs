@@ -80,7 +80,7 @@ pub use lcm::lcm;
 pub use lms::lms;
 pub use observer::{Moment, Observer};
 pub use ode::ode;
-pub use pndm::pndm;
+pub use pndm::{PndmStart, pndm};
 pub use predictor_corrector::predictor_corrector;
 pub use reverse_sde::reverse_sde;
 pub use run::{Run, SamplerError, Step};

@@ -3,13 +3,27 @@
 use crate::{Denoised, Grid, History, Interval, Run, SamplerError, State};
 use sumi_process::NoiseLevel;
 
+/// How PNDM gets the values that its sums begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PndmStart {
+    /// The first three steps of at least four are pseudo Runge-Kutta (Eq. 13), which ask four times.
+    RungeKutta,
+    /// PLMS: the first step is taken twice, the second time with the mean of the noise at both its ends.
+    Twice,
+    /// PLMS from the second timestep on, as diffusers goes on from a picture where one step is left out: both
+    /// looks at the first step are from its start, and the second attempt ends there.
+    ResumedHere,
+    /// PLMS from a later timestep on, as diffusers goes on from a picture: the first step is taken twice, even if it is
+    /// the only one.
+    ResumedAhead,
+}
+
 /// PNDM (Liu et al., Pseudo Numerical Methods for Diffusion Models on Manifolds, Algorithm 2): linear
 /// multistep weights for the noise (Eq. 12), carried over each step by the transfer part (Eq. 11), which is
 /// DDIM's, as diffusers' PNDMScheduler takes it.
 ///
-/// With `runge_kutta_start` the first three steps of at least four are pseudo Runge-Kutta (Eq. 13), which
-/// ask four times; without (PLMS) only the first step is taken twice, the second time with the mean of the noise
-/// at both its ends. Its error falls with the second power of the step.
+/// `start` says how it gets the values that its sums begin with. Its error falls with the second power of the
+/// step.
 ///
 /// What is summed is the noise, or with `sums_v` the `v` that the network predicts, of which the noise at
 /// the start of the step is made. That is what diffusers does with a network of `v`, and its pictures with it,
@@ -20,11 +34,11 @@ use sumi_process::NoiseLevel;
 pub fn pndm<S: State>(
     x: S,
     run: &mut Run<'_, S>,
-    runge_kutta_start: bool,
+    start: PndmStart,
     sums_v: bool,
 ) -> Result<S, SamplerError> {
     let grid = run.grid;
-    let runge_kutta_start = runge_kutta_start && grid.len() > 3;
+    let runge_kutta_start = start == PndmStart::RungeKutta && grid.len() > 3;
     let mut history = History::new(4);
     let mut x = x;
     for (index, &interval) in grid.intervals.iter().enumerate() {
@@ -36,14 +50,18 @@ pub fn pndm<S: State>(
         if next.is_some() {
             interval.has_signal("pndm")?;
         }
-        x = match next {
-            Some(next) if runge_kutta_start && index < 3 => {
+        let second_look = match (start, next) {
+            _ if index > 0 || runge_kutta_start => None,
+            (PndmStart::ResumedHere, _) => Some(interval.from),
+            (PndmStart::ResumedAhead, _) | (_, Some(_)) => Some(interval.to),
+            (_, None) => None,
+        };
+        x = match (next, second_look) {
+            (Some(next), _) if runge_kutta_start && index < 3 => {
                 runge_kutta(run, &x, words, (&word, interval), next)?
             }
-            Some(_) if !runge_kutta_start && index == 0 => {
-                twice(run, &x, words, (&word, interval))?
-            }
-            None if index == 0 => interval.holding(&x, &denoised.x0),
+            (_, Some(at)) => twice(run, &x, words, (&word, interval), at)?,
+            (None, _) if index == 0 => interval.holding(&x, &denoised.x0),
             _ => words.step(interval, &x, &combined(&history, &word)),
         };
         run.tell(index, interval.to, &x, &denoised.x0)?;
@@ -90,18 +108,19 @@ fn combined<S: State>(history: &History<S>, latest: &S) -> S {
     weights[1..].iter().zip(older).fold(first, |sum, (w, (_, eps))| sum.combine(1.0, eps, *w))
 }
 
-/// The first step of PLMS, taken again with the mean of the noise at both its ends. diffusers takes it
-/// again from one stride above the second timestep, which is not the first where they are uneven.
+/// The first step of PLMS, taken again to the level `at` of the second look, with the mean of what both say. diffusers
+/// takes it again from one stride above that, which is not the first timestep where they are uneven.
 fn twice<S: State>(
     run: &mut Run<'_, S>,
     x: &S,
     words: Words,
     (word, interval): (&S, Interval),
+    at: NoiseLevel,
 ) -> Result<S, SamplerError> {
     let there = words.step(interval, x, word);
-    let ahead = words.of(&run.denoise(&there, interval.to)?, interval.to);
-    let from = shifted(run.grid, interval.to, 1.0).unwrap_or(interval.from);
-    Ok(words.step(Interval { from, to: interval.to }, x, &word.combine(0.5, &ahead, 0.5)))
+    let again = words.of(&run.denoise(&there, at)?, at);
+    let from = shifted(run.grid, at, 1.0).unwrap_or(interval.from);
+    Ok(words.step(Interval { from, to: at }, x, &word.combine(0.5, &again, 0.5)))
 }
 
 /// A pseudo Runge-Kutta step of four calls (Eq. 13).

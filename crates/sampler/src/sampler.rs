@@ -1,10 +1,10 @@
 //! Every sampler with its settings.
 
 use crate::{
-    Algorithm, BFunction, CATALOG, Churn, DpmSolver, End, Entry, Run, SamplerError, SecondOrder,
-    State, UniPc, ddim, ddpm, deis, dpm_solver, dpm_solver_singlestep, dpm2, dpm2_a, dpmpp_2m_sde,
-    dpmpp_2s_a, dpmpp_3m_sde, dpmpp_sde, edm, euler, euler_a, flow_euler, flow_heun, heun,
-    langevin, lcm, lms, ode, pndm, predictor_corrector, reverse_sde, tcd, unipc,
+    Algorithm, BFunction, CATALOG, Churn, DpmSolver, End, Entry, PndmStart, Run, SamplerError,
+    SecondOrder, State, UniPc, ddim, ddpm, deis, dpm_solver, dpm_solver_singlestep, dpm2, dpm2_a,
+    dpmpp_2m_sde, dpmpp_2s_a, dpmpp_3m_sde, dpmpp_sde, edm, euler, euler_a, flow_euler, flow_heun,
+    heun, langevin, lcm, lms, ode, pndm, predictor_corrector, reverse_sde, tcd, unipc,
 };
 use sumi_process::ReverseVariance;
 
@@ -89,8 +89,8 @@ pub enum Sampler {
     },
     /// Linear multistep weights on DDIM's step, see [`pndm`].
     Pndm {
-        /// Whether the first three steps ask four times; without is PLMS.
-        runge_kutta_start: bool,
+        /// How it begins.
+        start: PndmStart,
         /// Whether it sums a network's `v` as it is, not the noise that it means.
         sums_v: bool,
     },
@@ -152,7 +152,7 @@ impl Sampler {
         let with = |algorithm, order| Self::DpmSolver(DpmSolver::new(algorithm, order));
         let by_noise = UniPc { predict_x0: false, ..UniPc::new(2) };
         vec![
-            Self::Pndm { runge_kutta_start: true, sums_v: false },
+            Self::Pndm { start: PndmStart::RungeKutta, sums_v: false },
             heun(DpmSolverPp),
             with(DpmSolverPp, 3),
             with(SdeDpmSolverPp, 2),
@@ -193,7 +193,7 @@ impl Sampler {
                 predictor_corrector(x, run, snr, corrections)
             }
             Self::Langevin { steps, size } => langevin(x, run, steps, size),
-            Self::Pndm { runge_kutta_start, sums_v } => pndm(x, run, runge_kutta_start, sums_v),
+            Self::Pndm { start, sums_v } => pndm(x, run, start, sums_v),
             Self::DpmSolver(settings) => dpm_solver(x, run, settings),
             Self::DpmSolverSinglestep { algorithm, order } => {
                 dpm_solver_singlestep(x, run, algorithm, order)

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use sumi_process::{BetaSchedule, NoiseLevel, Path, Schedule};
 use sumi_random::{PerSample, TorchCpu};
 use sumi_sampler::{
-    BFunction, Clip, Convention, Denoised, Denoiser, Grid, Limit, Moment, Noise, Sampler,
-    SamplerError, SamplerKind, State, UniPc, names,
+    BFunction, Clip, Convention, Denoised, Denoiser, Grid, Limit, Moment, Noise, PndmStart,
+    Sampler, SamplerError, SamplerKind, State, UniPc, names,
 };
 use sumi_testkit::{GaussianMixture, assert_close, relative_error};
 use support::{Batch, Exact, OneStream, Streams, cases, even_angles, normals, sample, walk};
@@ -105,8 +105,8 @@ fn calls_are_as_many_as_the_catalog_says() {
         let start = vec![1.0, -0.2, 0.4, -2.0];
         sample(sampler, start, &mut exact, &even_angles(path, 9), noise, all).unwrap();
         let first_steps = match sampler {
-            Sampler::Pndm { runge_kutta_start: false, .. } => 1,
-            Sampler::Pndm { runge_kutta_start: true, .. } => 9,
+            Sampler::Pndm { start: PndmStart::RungeKutta, .. } => 9,
+            Sampler::Pndm { .. } => 1,
             _ => 0,
         };
         let expected = 8 * sampler.entry().calls_per_step as usize + 1 + first_steps;

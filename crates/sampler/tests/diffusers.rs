@@ -8,7 +8,7 @@ use sumi_process::{ReverseVariance, Schedule};
 use sumi_random::TorchCpu;
 use sumi_sampler::{
     Algorithm, Clip, Convention, Denoiser, DpmSolver, End, Grid, GridKind, GridRequest, Limit,
-    Sampler, SamplerKind, Spacing,
+    PndmStart, Sampler, SamplerKind, Spacing,
 };
 use sumi_testkit::{GaussianMixture, golden, relative_error};
 use support::{Dummy, Exact, OneStream, dummy_start, sample};
@@ -144,7 +144,7 @@ fn published_sums_are_found() {
         end.iter().map(|x| x.abs()).sum::<f64>()
     };
     let karras = |request: &mut GridRequest| request.kind = Some(GridKind::Karras);
-    let runge_kutta = Sampler::Pndm { runge_kutta_start: true, sums_v: false };
+    let runge_kutta = Sampler::Pndm { start: PndmStart::RungeKutta, sums_v: false };
     let full_order = Sampler::DpmSolver(DpmSolver {
         lower_order_final: false,
         ..DpmSolver::new(Algorithm::DpmSolverPp, 2)

@@ -9,8 +9,8 @@ use sumi_process::{
 };
 use sumi_random::TorchCpu;
 use sumi_sampler::{
-    Algorithm, BFunction, Clip, End, Grid, GridKind, GridRequest, Limit, Run, Sampler, SamplerKind,
-    SecondOrder, Spacing, ddim_inversion,
+    Algorithm, BFunction, Clip, End, Grid, GridKind, GridRequest, Limit, PndmStart, Run, Sampler,
+    SamplerKind, SecondOrder, Spacing, ddim_inversion,
 };
 use sumi_testkit::{golden, relative_error};
 use support::{Dummy, OneStream, dummy_start, sample};
@@ -62,7 +62,10 @@ impl Case {
             Sampler::Ddim { eta } => Sampler::Ddim { eta: self.eta.unwrap_or(eta) },
             Sampler::Tcd { gamma } => Sampler::Tcd { gamma: self.gamma.unwrap_or(gamma) },
             Sampler::Pndm { .. } => Sampler::Pndm {
-                runge_kutta_start: self.runge_kutta_start == Some(true),
+                start: match self.runge_kutta_start {
+                    Some(true) => PndmStart::RungeKutta,
+                    _ => PndmStart::Twice,
+                },
                 sums_v: self.prediction == "v_prediction",
             },
             Sampler::DpmSolver(mut settings) => {
