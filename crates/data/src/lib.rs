@@ -12,6 +12,7 @@ mod error;
 mod fit;
 mod loader;
 mod pictures;
+mod resize;
 mod shuffle;
 mod sources;
 
@@ -20,6 +21,7 @@ pub use error::DataError;
 pub use fit::Fit;
 pub use loader::{Loader, Position};
 pub use pictures::{Item, Pictures};
+pub use resize::{Filter, Resizing, resize};
 pub use shuffle::{SPLIT_SEED, split};
 pub use sources::{
     Image, ImageFile, PointShape, image_files, load, load_split, read_image, read_own_size,
