@@ -3,8 +3,7 @@
 use crate::{Extracted, Extractor, FeatureError, Info, Item, Result, Source};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use sumi_data::Image;
-use sumi_data::resize::{Filter, resize};
+use sumi_data::{Filter, Image, resize};
 use sumi_metrics::Features;
 
 /// The share of pictures that may be unreadable and only be passed over and said.

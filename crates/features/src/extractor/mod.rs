@@ -79,6 +79,26 @@ impl Extractor {
         Self { info: pixels.info(), network: Network::Pixels(pixels) }
     }
 
+    /// TEMPORARY
+    pub fn open(
+        path: &std::path::Path,
+        _resize: Resize,
+        _device: &burn::tensor::Device,
+    ) -> Result<Self> {
+        Err(crate::FeatureError::set(path, "a", "b"))
+    }
+    /// TEMPORARY
+    pub fn clip(path: &std::path::Path, _device: &burn::tensor::Device) -> Result<Self> {
+        Err(crate::FeatureError::set(path, "a", "b"))
+    }
+
+    /// Which it is.
+    pub fn kind(&self) -> Kind {
+        match &self.network {
+            Network::Pixels(_) => Kind::Pixels,
+        }
+    }
+
     /// What its features depend on.
     pub fn info(&self) -> &Info {
         &self.info

@@ -3,8 +3,7 @@
 use super::{Extracted, Info};
 use crate::Result;
 use rayon::prelude::*;
-use sumi_data::Image;
-use sumi_data::resize::{Filter, resize};
+use sumi_data::{Filter, Image, resize};
 
 /// The pixels from 0 to 1, row by row, the channels of a pixel side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,14 +34,17 @@ pub fn extractor(
         "pixels" => {
             let pixels = sets.iter_mut().find_map(|set| set.pixels());
             Extractor::pixels(pixels.ok_or_else(|| {
-                CliError::Failed("expected a picture whose size to go by, found none that can be read".into())
+                CliError::Failed(
+                    "expected a picture whose size to go by, found none that can be read".into(),
+                )
             })?)
         }
         "clip" => match clip {
             Some(folder) => Extractor::clip(folder, device)?,
             None => {
                 return Err(CliError::Usage(
-                    "--features clip: expected --clip with the folder of a CLIPModel, found none".into(),
+                    "--features clip: expected --clip with the folder of a CLIPModel, found none"
+                        .into(),
                 ));
             }
         },
@@ -55,7 +58,8 @@ pub fn extractor(
     };
     if resize != Resize::default() && extractor.kind() != Kind::Inception {
         return Err(CliError::Usage(
-            "--resize: expected nothing (only Inception's pictures are resized in several ways)".into(),
+            "--resize: expected nothing (only Inception's pictures are resized in several ways)"
+                .into(),
         ));
     }
     Ok(Some(extractor))

@@ -65,18 +65,19 @@ pub fn score(
     left_out: &mut LeftOut,
 ) -> Result<Scores, CliError> {
     let mut scores = Scores::default();
-    let mut attempt = |name: &'static str, wanted: bool, run: &mut dyn FnMut() -> Result<(), CliError>| {
-        if !wanted {
-            return Ok(());
-        }
-        match run() {
-            Err(error) if asked.lenient => {
-                left_out.push((name, error.to_string()));
-                Ok(())
+    let mut attempt =
+        |name: &'static str, wanted: bool, run: &mut dyn FnMut() -> Result<(), CliError>| {
+            if !wanted {
+                return Ok(());
             }
-            other => other,
-        }
-    };
+            match run() {
+                Err(error) if asked.lenient => {
+                    left_out.push((name, error.to_string()));
+                    Ok(())
+                }
+                other => other,
+            }
+        };
     attempt("fid", asked.fid, &mut || {
         scores.fid = Some(statistics(real)?.frechet(&statistics(fake)?)?);
         Ok(())

@@ -176,7 +176,12 @@ impl Drawing {
     pub fn describe(&self) -> String {
         let guidance = self.guidance.map(|scale| format!(", guidance {scale}")).unwrap_or_default();
         let Plan { sampler, grid, .. } = &self.plan;
-        format!("{}, {} steps{guidance}, seed {}", sampler.entry().name, grid.len(), self.request.seed)
+        format!(
+            "{}, {} steps{guidance}, seed {}",
+            sampler.entry().name,
+            grid.len(),
+            self.request.seed
+        )
     }
 }
 
@@ -192,6 +197,14 @@ impl Set {
             Self::Model(_) => "a model",
             Self::Features(_) => "features",
             Self::Statistics(_) => "statistics",
+        }
+    }
+
+    /// How a model draws.
+    pub fn describe(&self) -> Option<String> {
+        match self {
+            Self::Model(drawing) => Some(drawing.describe()),
+            _ => None,
         }
     }
 
