@@ -1,6 +1,7 @@
 //! Every picture of a source through an extractor, once.
 
-use crate::{Extracted, Extractor, FeatureError, Info, Item, Result, Source};
+use crate::diversity::Diversity;
+use crate::{Extractor, FeatureError, Info, Item, Result, Source};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use sumi_data::{Filter, Image, resize};
@@ -18,11 +19,13 @@ pub struct Collect {
     pub thumbnails: usize,
     /// Their side at most, in pixels.
     pub thumbnail_px: usize,
+    /// Whether it is measured how different the pictures look from each other, and the seed of the pairs.
+    pub diversity: Option<u64>,
 }
 
 impl Default for Collect {
     fn default() -> Self {
-        Self { batch: 32, thumbnails: 0, thumbnail_px: 64 }
+        Self { batch: 32, thumbnails: 0, thumbnail_px: 64, diversity: None }
     }
 }
 
@@ -49,6 +52,9 @@ pub struct Seen {
     pub paths: Vec<Option<PathBuf>>,
     /// The first pictures, small and square.
     pub thumbnails: Vec<Image>,
+    /// How different the pictures of random pairs look (LPIPS with equal weights), where that was asked for and the network
+    /// has maps.
+    pub distances: Vec<f64>,
     /// What is to be said of the set.
     pub facts: Facts,
 }
@@ -83,6 +89,7 @@ pub fn collect(
     tell: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Collected> {
     let mut facts = Facts::default();
+    let mut diversity = options.diversity.map(Diversity::new);
     let (mut features, mut scores) = (Vec::new(), Vec::new());
     let (mut labels, mut paths, mut thumbnails) = (Vec::new(), Vec::new(), Vec::new());
     let allowed = (source.count() as f64 * MAX_UNREADABLE_SHARE) as usize;
@@ -108,9 +115,12 @@ pub fn collect(
             return Err(unreadable(&facts, source.count()));
         }
         if !images.is_empty() {
-            let Extracted { features: batch, scores: opinions } = extractor.extract(&images)?;
-            features.extend(batch.into_iter().map(f64::from));
-            scores.extend(opinions.into_iter().map(f64::from));
+            let extracted = extractor.extract(&images, diversity.is_some())?;
+            features.extend(extracted.features.into_iter().map(f64::from));
+            scores.extend(extracted.scores.into_iter().map(f64::from));
+            if let Some(diversity) = &mut diversity {
+                diversity.add(extracted.maps)?;
+            }
         }
         let room = options.thumbnails - thumbnails.len().min(options.thumbnails);
         for image in images.iter().take(room) {
@@ -122,7 +132,9 @@ pub fn collect(
     let features = Features::new(rows, extractor.info().dims, features)?;
     let scores = Features::new(rows, scores.len() / rows.max(1), scores)?;
     let class_names = source.class_names().to_vec();
-    Ok(Collected { features, seen: Seen { scores, labels, class_names, paths, thumbnails, facts } })
+    let distances = diversity.map(Diversity::distances).unwrap_or_default();
+    let seen = Seen { scores, labels, class_names, paths, thumbnails, distances, facts };
+    Ok(Collected { features, seen })
 }
 
 fn unreadable(facts: &Facts, count: usize) -> FeatureError {

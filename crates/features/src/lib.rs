@@ -21,6 +21,7 @@
 
 mod captions;
 mod collect;
+mod diversity;
 mod error;
 mod extractor;
 mod files;

@@ -28,6 +28,8 @@ pub enum Measure {
     ClipScore(CompareArgs),
     /// The nearest picture of REAL to each of FAKE: is it memorising?
     Neighbours(CompareArgs),
+    /// How different pictures look from each other
+    Diversity(CompareArgs),
     /// All of these, as far as the sets allow
     All(CompareArgs),
     /// Mean and covariance of features, for later comparisons
@@ -92,8 +94,8 @@ pub struct CompareArgs {
     /// `digits`, features [N,D] in an .npy or .safetensors, or statistics (.npz with mu, sigma)
     #[arg(value_name = "REAL")]
     pub real: PathBuf,
-    /// The same, or a model folder, a checkpoint or a run folder, which draws --count pictures; `is` and
-    /// `clip-score` need no REAL, and take a set given alone for FAKE
+    /// The same, or a model folder, a checkpoint or a run folder, which draws --count pictures; `is`,
+    /// `clip-score` and `diversity` need no REAL, and take a set given alone for FAKE
     #[arg(value_name = "FAKE")]
     pub fake: Option<PathBuf>,
     #[command(flatten)]

@@ -24,6 +24,9 @@ pub fn run(args: &EvalArgs) -> Result<(), CliError> {
         Measure::ClipScore(args) => {
             compare::run(args, Asked { clip_score: true, ..Asked::default() })
         }
+        Measure::Diversity(args) => {
+            compare::run(args, Asked { diversity: true, ..Asked::default() })
+        }
         Measure::Neighbours(args) => {
             compare::run(args, Asked { neighbours: true, ..Asked::default() })
         }

@@ -18,7 +18,8 @@ pub fn run(args: &StatsArgs) -> Result<(), CliError> {
     let mut set = sets::open(&args.set, &args.seen, None, &device)?.first(args.count);
     let extractor = choose::extractor(&args.seen, args.clip.as_deref(), &mut [&mut set], &device)?;
     let stop = Stop::listen()?;
-    let seen = set.see(extractor.as_ref(), ("seeing", args.seen.batch, false), &stop)?;
+    let seen =
+        set.see(extractor.as_ref(), ("seeing", args.seen.batch, sets::Look::default()), &stop)?;
     let side = set.side(&args.set, seen);
     let Some(features) = &side.features else {
         return Err(CliError::Failed(format!(

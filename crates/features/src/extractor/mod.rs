@@ -1,14 +1,18 @@
 //! What a network sees in a picture: one vector a picture.
 
+mod imagenet;
 mod pixels;
 mod weights;
 
+pub(crate) use imagenet::numbers;
 pub use pixels::Pixels;
 pub use weights::find_weights;
 
 use crate::Result;
+use burn::tensor::{Device, Tensor};
+use imagenet::ImageNet;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use sumi_data::Image;
 
 /// Which extractor.
@@ -55,12 +59,15 @@ pub struct Info {
 }
 
 /// Features of a batch.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Extracted {
     /// `[N, D]`.
     pub features: Vec<f32>,
     /// The network's opinion on what the pictures show, before the softmax, `[N, C]`; empty where it has none.
     pub scores: Vec<f32>,
+    /// The maps of some stages, from fine to coarse, `[N, H, W, C]` each; none where there are none or none were asked
+    /// for.
+    pub maps: Vec<Tensor<4>>,
 }
 
 /// A network, and how pictures are made its input.
@@ -71,6 +78,7 @@ pub struct Extractor {
 
 enum Network {
     Pixels(Pixels),
+    ImageNet(ImageNet),
 }
 
 impl Extractor {
@@ -79,23 +87,21 @@ impl Extractor {
         Self { info: pixels.info(), network: Network::Pixels(pixels) }
     }
 
-    /// TEMPORARY
-    pub fn open(
-        path: &std::path::Path,
-        _resize: Resize,
-        _device: &burn::tensor::Device,
-    ) -> Result<Self> {
-        Err(crate::FeatureError::set(path, "a", "b"))
-    }
-    /// TEMPORARY
-    pub fn clip(path: &std::path::Path, _device: &burn::tensor::Device) -> Result<Self> {
-        Err(crate::FeatureError::set(path, "a", "b"))
+    /// The network whose weights a file holds: FID's Inception-v3, whose pictures come to its size by `resize`, or
+    /// EfficientNet-Lite0.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds other weights.
+    pub fn open(path: &Path, resize: Resize, device: &Device) -> Result<Self> {
+        let (network, info) = ImageNet::open(path, resize, device)?;
+        Ok(Self { info, network: Network::ImageNet(network) })
     }
 
     /// Which it is.
     pub fn kind(&self) -> Kind {
         match &self.network {
             Network::Pixels(_) => Kind::Pixels,
+            Network::ImageNet(network) => network.kind(),
         }
     }
 
@@ -104,13 +110,15 @@ impl Extractor {
         &self.info
     }
 
-    /// The features of pictures of any size, the same for a picture in any company.
+    /// The features of pictures of any size, the same for a picture in any company; with `maps` also the network's maps,
+    /// where it has some.
     ///
     /// # Errors
     /// A picture that the network cannot take.
-    pub fn extract(&self, images: &[Image]) -> Result<Extracted> {
+    pub fn extract(&self, images: &[Image], maps: bool) -> Result<Extracted> {
         match &self.network {
             Network::Pixels(pixels) => pixels.extract(images),
+            Network::ImageNet(network) => network.extract(images, maps),
         }
     }
 }

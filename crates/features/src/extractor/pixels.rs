@@ -52,6 +52,6 @@ impl Pixels {
             })
         };
         let rows: Vec<Vec<f32>> = images.par_iter().map(one).collect::<Result<_>>()?;
-        Ok(Extracted { features: rows.concat(), scores: Vec::new() })
+        Ok(Extracted { features: rows.concat(), ..Extracted::default() })
     }
 }

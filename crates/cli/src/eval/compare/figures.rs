@@ -62,13 +62,16 @@ fn scale_of(pictures: &[Picture]) -> usize {
 
 /// The samples that lie nearest to a real picture, each above its neighbours; nothing where no pictures were kept.
 pub fn strip(comparison: &Comparison, nearness: &Nearness) -> Result<Option<Picture>, CliError> {
-    let (Some(real), fake) = (comparison.real.as_ref().and_then(thumbnails), thumbnails(&comparison.fake))
+    let (Some(real), fake) =
+        (comparison.real.as_ref().and_then(thumbnails), thumbnails(&comparison.fake))
     else {
         return Ok(None);
     };
     let Some(fake) = fake else { return Ok(None) };
-    let shown = |at: usize| nearness.neighbours[at].iter().take(NEIGHBOURS).all(|n| n.index < real.len());
-    let mut order: Vec<usize> = (0..nearness.neighbours.len().min(fake.len())).filter(|&i| shown(i)).collect();
+    let shown =
+        |at: usize| nearness.neighbours[at].iter().take(NEIGHBOURS).all(|n| n.index < real.len());
+    let mut order: Vec<usize> =
+        (0..nearness.neighbours.len().min(fake.len())).filter(|&i| shown(i)).collect();
     order.sort_by(|&a, &b| nearness.nearest(a).total_cmp(&nearness.nearest(b)));
     order.truncate(STRIP);
     if order.is_empty() {

@@ -1,7 +1,10 @@
 //! `sumi eval fid|kid|is|prdc|clip-score|neighbours|all`: one set of pictures against another.
 
 pub mod choose;
+mod figures;
+mod nearness;
 mod output;
+mod report;
 mod scores;
 pub mod sets;
 
@@ -12,8 +15,9 @@ use crate::device;
 use crate::error::CliError;
 use crate::sample::check_parents;
 use crate::signals::Stop;
-use scores::{Floor, LeftOut, Scores, floor, score};
-use sets::{Side, open};
+use nearness::Nearness;
+use scores::{Floor, LeftOut, Scores, attempt, floor, score};
+use sets::{Look, Side, open};
 use std::path::Path;
 use sumi_features::Info;
 
@@ -31,6 +35,8 @@ pub struct Comparison {
     pub scores: Scores,
     /// What REAL scores against itself.
     pub floor: Option<Floor>,
+    /// Which real pictures the samples are near to.
+    pub nearness: Option<Nearness>,
     /// What was asked for and cannot be had.
     pub left_out: LeftOut,
 }
@@ -49,6 +55,9 @@ pub fn run(args: &CompareArgs, asked: Asked) -> Result<(), CliError> {
         }
     };
     let comparison = compare(args, asked, (real, fake))?;
+    if let Some(path) = &args.report {
+        report::page(args, &comparison)?.write(path)?;
+    }
     output::write(args, &comparison)
 }
 
@@ -86,10 +95,11 @@ fn compare(
     let mut sets: Vec<_> = real.iter_mut().chain([&mut fake]).collect();
     let extractor = choose::extractor(&args.seen, args.clip.as_deref(), &mut sets, &device)?;
     let stop = Stop::listen()?;
-    let show = args.report.is_some() || asked.neighbours;
+    let look =
+        Look { pictures: args.report.is_some(), diversity: asked.diversity.then_some(args.seed) };
     let drawn = fake.describe();
     let see = |set: &mut sets::Set, name| {
-        set.see(extractor.as_ref(), (name, args.seen.batch, show), &stop)
+        set.see(extractor.as_ref(), (name, args.seen.batch, look), &stop)
     };
     let real = match (real.take(), real_path) {
         (Some(mut set), Some(path)) => {
@@ -111,6 +121,14 @@ fn compare(
     }
     let mut left_out = LeftOut::new();
     let scores = score(real.as_ref().unwrap_or(&fake), &fake, (asked, args), &mut left_out)?;
+    let mut scores = scores;
+    let nearness = match &real {
+        Some(real) if asked.neighbours => {
+            attempt(asked, "neighbours", &mut left_out, || Nearness::of(real, &fake))?
+        }
+        _ => None,
+    };
+    scores.nearest = nearness.as_ref().map(Nearness::summary);
     let floor = match real.as_ref().and_then(|real| real.features.as_ref()) {
         Some(features) => {
             let count = fake.count().unwrap_or(features.rows());
@@ -119,5 +137,5 @@ fn compare(
         None => None,
     };
     let info = extractor.map(|extractor| extractor.info().clone());
-    Ok(Comparison { info, real, fake, drawn, scores, floor, left_out })
+    Ok(Comparison { info, real, fake, drawn, scores, floor, nearness, left_out })
 }

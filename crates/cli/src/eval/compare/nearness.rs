@@ -3,7 +3,7 @@
 use super::scores::features;
 use super::sets::Side;
 use crate::error::CliError;
-use sumi_metrics::{Neighbour, nearest_neighbours, nearest_others};
+use sumi_metrics::{Mean, Neighbour, nearest_neighbours, nearest_others};
 
 /// Real neighbours that are sought of each sample.
 const NEIGHBOURS: usize = 3;
@@ -37,5 +37,21 @@ impl Nearness {
     /// The same of every sample.
     pub fn all_nearest(&self) -> Vec<f64> {
         (0..self.neighbours.len()).map(|i| self.nearest(i)).collect()
+    }
+
+    /// The mean of these distances, and the share of the samples that are nearer to a real picture than all but one in a hundred
+    /// of the real ones are to each other.
+    pub fn summary(&self) -> [f64; 2] {
+        let nearest = self.all_nearest();
+        let near = self.near();
+        let copied = nearest.iter().filter(|&&distance| distance < near).count();
+        [Mean::of(&nearest).mean, copied as f64 / nearest.len().max(1) as f64]
+    }
+
+    /// What counts as suspiciously near.
+    fn near(&self) -> f64 {
+        let mut sorted = self.of_real.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 100).copied().unwrap_or(0.0)
     }
 }

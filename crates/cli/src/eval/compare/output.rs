@@ -77,10 +77,10 @@ fn table(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError> {
     let Comparison { info, real, fake, drawn, scores, floor, .. } = comparison;
     let against = floor
         .as_ref()
-        .map_or(String::new(), |floor| format!("{:>14}", format!("REAL, {} each", floor.count)));
+        .map_or(String::new(), |floor| format!("  REAL against itself, {} each", floor.count));
     data(format_args!("{:<22} {:>12}{against}", "", "FAKE"))?;
     let floor_scores = floor.as_ref().map(|floor| floor.scores).unwrap_or_default();
-    for (title, pick) in ROWS {
+    for (title, pick, _) in ROWS {
         let Some(value) = pick(scores) else { continue };
         let floor = pick(&floor_scores).map(|value| format!("{value:>14.5}")).unwrap_or_default();
         data(format_args!("{title:<22} {value:>12.5}{floor}"))?;
@@ -120,23 +120,27 @@ fn table(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError> {
     Ok(())
 }
 
-type Row = (&'static str, fn(&Scores) -> Option<f64>);
+/// A title, where the number is, and which way is better.
+type Row = (&'static str, fn(&Scores) -> Option<f64>, &'static str);
 
 /// What stands in a table, in order.
-pub const ROWS: [Row; 9] = [
-    ("Frechet distance", |s| s.fid),
-    ("KID", |s| s.kid.map(|kid| kid[0])),
-    ("  over subsets, std", |s| s.kid.map(|kid| kid[1])),
-    ("Inception Score", |s| s.is.map(|is| is[0])),
-    ("  over parts, std", |s| s.is.map(|is| is[1])),
-    ("precision", |s| s.precision),
-    ("recall", |s| s.recall),
-    ("density", |s| s.density),
-    ("coverage", |s| s.coverage),
+pub const ROWS: [Row; 12] = [
+    ("Frechet distance", |s| s.fid, "lower"),
+    ("KID", |s| s.kid.map(|kid| kid[0]), "lower"),
+    ("  over subsets, std", |s| s.kid.map(|kid| kid[1]), ""),
+    ("Inception Score", |s| s.is.map(|is| is[0]), "higher"),
+    ("  over parts, std", |s| s.is.map(|is| is[1]), ""),
+    ("precision", |s| s.precision, "higher"),
+    ("recall", |s| s.recall, "higher"),
+    ("density", |s| s.density, "higher"),
+    ("coverage", |s| s.coverage, "higher"),
+    ("diversity", |s| s.diversity.map(|pair| pair[0]), "as REAL's"),
+    ("nearest real, mean", |s| s.nearest.map(|pair| pair[0]), ""),
+    ("suspiciously near", |s| s.nearest.map(|pair| pair[1]), "about 0.01"),
 ];
 
 fn json(args: &CompareArgs, comparison: &Comparison, warnings: &[String]) -> Value {
-    let Comparison { info, real, fake, drawn, scores, floor, left_out } = comparison;
+    let Comparison { info, real, fake, drawn, scores, floor, left_out, .. } = comparison;
     let mut json: Map<String, Value> =
         scores.named().into_iter().map(|(name, value)| (name.into(), json!(value))).collect();
     let named = |scores: &Scores| -> Map<String, Value> {

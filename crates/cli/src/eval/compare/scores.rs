@@ -4,7 +4,7 @@ use super::super::args::CompareArgs;
 use super::sets::Side;
 use crate::error::CliError;
 use sumi_metrics::{
-    Features, GaussianStatistics, MetricError, SplitOptions, SubsetOptions, halves,
+    Features, GaussianStatistics, Mean, MetricError, SplitOptions, SubsetOptions, halves,
     inception_score, kernel_distance, prdc,
 };
 
@@ -17,6 +17,7 @@ pub struct Asked {
     pub prdc: bool,
     pub clip_score: bool,
     pub neighbours: bool,
+    pub diversity: bool,
     /// Whether what cannot be computed is left out and said, and not an error.
     pub lenient: bool,
 }
@@ -30,12 +31,13 @@ impl Asked {
         prdc: true,
         clip_score: true,
         neighbours: true,
+        diversity: true,
         lenient: true,
     };
 
     /// Whether nothing of it compares FAKE with REAL.
     pub fn needs_no_real(self) -> bool {
-        (self.is || self.clip_score) && !(self.fid || self.kid || self.prdc || self.neighbours)
+        !(self.fid || self.kid || self.prdc || self.neighbours)
     }
 }
 
@@ -49,6 +51,10 @@ pub struct Scores {
     pub recall: Option<f64>,
     pub density: Option<f64>,
     pub coverage: Option<f64>,
+    /// The mean over pairs of pictures, and its standard error.
+    pub diversity: Option<[f64; 2]>,
+    /// The mean distance to the nearest real picture, and the share that is suspiciously near.
+    pub nearest: Option<[f64; 2]>,
 }
 
 /// Which scores cannot be had, each with the reason.
@@ -64,39 +70,62 @@ pub fn score(
     (asked, args): (Asked, &CompareArgs),
     left_out: &mut LeftOut,
 ) -> Result<Scores, CliError> {
-    let mut scores = Scores::default();
-    let mut attempt =
-        |name: &'static str, wanted: bool, run: &mut dyn FnMut() -> Result<(), CliError>| {
-            if !wanted {
-                return Ok(());
-            }
-            match run() {
-                Err(error) if asked.lenient => {
-                    left_out.push((name, error.to_string()));
-                    Ok(())
-                }
-                other => other,
-            }
-        };
-    attempt("fid", asked.fid, &mut || {
-        scores.fid = Some(statistics(real)?.frechet(&statistics(fake)?)?);
-        Ok(())
+    let mut tried = |name,
+                     wanted: bool,
+                     run: &mut dyn FnMut() -> Result<Scores, CliError>|
+     -> Result<Scores, CliError> {
+        if !wanted {
+            return Ok(Scores::default());
+        }
+        Ok(attempt(asked, name, left_out, run)?.unwrap_or_default())
+    };
+    let fid = tried("fid", asked.fid, &mut || {
+        let distance = statistics(real)?.frechet(&statistics(fake)?)?;
+        Ok(Scores { fid: Some(distance), ..Scores::default() })
     })?;
-    attempt("kid", asked.kid, &mut || {
-        scores.kid = Some(kid(features(real, "KID")?, features(fake, "KID")?, args)?);
-        Ok(())
+    let kid = tried("kid", asked.kid, &mut || {
+        let found = kid(features(real, "KID")?, features(fake, "KID")?, args)?;
+        Ok(Scores { kid: Some(found), ..Scores::default() })
     })?;
-    attempt("is", asked.is, &mut || {
-        scores.is = Some(inception(fake, args)?);
-        Ok(())
+    let is = tried("is", asked.is, &mut || {
+        Ok(Scores { is: Some(inception(fake, args)?), ..Scores::default() })
     })?;
-    attempt("precision, recall, density, coverage", asked.prdc, &mut || {
+    let manifolds = tried("precision, recall, density, coverage", asked.prdc, &mut || {
         let what = "precision and recall";
         let found = prdc(features(real, what)?, features(fake, what)?, args.neighbours)?;
+        let mut scores = Scores::default();
         scores.set_prdc(&found);
-        Ok(())
+        Ok(scores)
     })?;
-    Ok(scores)
+    let diversity = tried("diversity", asked.diversity, &mut || {
+        Ok(Scores { diversity: Some(diversity(fake)?), ..Scores::default() })
+    })?;
+    Ok(Scores {
+        fid: fid.fid,
+        kid: kid.kid,
+        is: is.is,
+        diversity: diversity.diversity,
+        ..manifolds
+    })
+}
+
+/// Runs what was asked for; where it cannot be done and `asked` is lenient, notes why instead.
+///
+/// # Errors
+/// What cannot be done, if that is not to be left out.
+pub fn attempt<T>(
+    asked: Asked,
+    name: &'static str,
+    left_out: &mut LeftOut,
+    run: impl FnOnce() -> Result<T, CliError>,
+) -> Result<Option<T>, CliError> {
+    match run() {
+        Err(error) if asked.lenient => {
+            left_out.push((name, error.to_string()));
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
 }
 
 impl Scores {
@@ -120,6 +149,10 @@ impl Scores {
             ("recall", self.recall),
             ("density", self.density),
             ("coverage", self.coverage),
+            ("diversity", pair(self.diversity, 0)),
+            ("diversity_error", pair(self.diversity, 1)),
+            ("nearest", pair(self.nearest, 0)),
+            ("copied", pair(self.nearest, 1)),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -176,12 +209,31 @@ pub fn floor(
         fid: mean(|s| s.fid),
         kid: kid.map(|(mean, deviation)| [mean, deviation]),
         is: None,
+        diversity: None,
+        nearest: None,
         precision: mean(|s| s.precision),
         recall: mean(|s| s.recall),
         density: mean(|s| s.density),
         coverage: mean(|s| s.coverage),
     };
     Ok(Some(Floor { count, splits: args.floor_splits, scores }))
+}
+
+/// How different its pictures look from each other.
+///
+/// # Errors
+/// A side without pictures, or a network without maps.
+pub fn diversity(side: &Side) -> Result<[f64; 2], CliError> {
+    let distances = side.seen.as_ref().map(|seen| seen.distances.as_slice()).unwrap_or_default();
+    if distances.is_empty() {
+        return Err(CliError::Failed(format!(
+            "{}: diversity needs two pictures and a network with maps (inception or efficientnet-lite0), \
+             found neither",
+            side.path.display()
+        )));
+    }
+    let Mean { mean, error } = Mean::of(distances);
+    Ok([mean, error])
 }
 
 /// The features of a side.

@@ -43,6 +43,15 @@ pub struct Drawing {
     request: Request,
 }
 
+/// What is looked at beside the features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Whether small pictures are kept.
+    pub pictures: bool,
+    /// Whether it is measured how different pictures look, and the seed of the pairs.
+    pub diversity: Option<u64>,
+}
+
 /// One side of a comparison, after it was seen.
 pub struct Side {
     /// As the user named it.
@@ -234,12 +243,13 @@ impl Set {
     pub fn see(
         &mut self,
         extractor: Option<&Extractor>,
-        (name, batch, show): (&'static str, usize, bool),
+        (name, batch, look): (&'static str, usize, Look),
         stop: &Stop,
     ) -> Result<Option<Collected>, CliError> {
         let Some(extractor) = extractor else { return Ok(None) };
-        let thumbnails = if show { THUMBNAILS } else { 0 };
-        let options = Collect { batch, thumbnails, thumbnail_px: THUMBNAIL_PX };
+        let thumbnails = if look.pictures { THUMBNAILS } else { 0 };
+        let diversity = look.diversity;
+        let options = Collect { batch, thumbnails, thumbnail_px: THUMBNAIL_PX, diversity };
         let requested = || stop.requested();
         let gone_through = |source: &mut dyn Source| -> Result<Collected, CliError> {
             let bar = progress::bar(name, source.count() as u64);
