@@ -13,6 +13,9 @@ use crate::{Features, MetricError};
 /// Samples whose products are summed at once. The blocks are always these, however samples come, so the result is the same.
 const BLOCK: usize = 1024;
 
+/// Values that one thread converts, sums or centres.
+const PART: usize = 1 << 16;
+
 /// Rows and columns of the covariance that one thread sums.
 const TILE: usize = 256;
 
@@ -55,46 +58,36 @@ impl GaussianAccumulator {
         self.joined + self.waiting.len().checked_div(self.columns).unwrap_or(0)
     }
 
-    /// Adds samples, row by row.
+    /// Adds samples, row by row: of f64, f32 or bytes.
     ///
     /// # Errors
     /// If `data` is not whole rows or a value is not finite; then none of it is added.
-    pub fn push(&mut self, data: &[f64]) -> Result<(), MetricError> {
-        self.push_values(data.len(), |range| data[range].iter().copied())
-    }
-
-    /// The same from single-precision values.
-    ///
-    /// # Errors
-    /// As [`push`](Self::push).
-    pub fn push_f32(&mut self, data: &[f32]) -> Result<(), MetricError> {
-        self.push_values(data.len(), |range| data[range].iter().map(|&x| f64::from(x)))
-    }
-
-    fn push_values<I: Iterator<Item = f64>>(
-        &mut self,
-        len: usize,
-        values: impl Fn(Range<usize>) -> I,
-    ) -> Result<(), MetricError> {
+    pub fn push<T: Copy + Into<f64> + Sync>(&mut self, data: &[T]) -> Result<(), MetricError> {
         let columns = self.columns;
-        let rows = len.checked_div(columns).unwrap_or(0);
-        if rows * columns != len {
-            return Err(MetricError::Length { rows: rows + 1, columns, found: len });
+        let rows = data.len().checked_div(columns).unwrap_or(0);
+        if rows * columns != data.len() {
+            return Err(MetricError::Length { rows: rows + 1, columns, found: data.len() });
         }
-        if let Some((i, value)) = values(0..len).enumerate().find(|(_, x)| !x.is_finite()) {
+        let infinite = |part: &[T]| part.iter().position(|&x| !x.into().is_finite());
+        let parts = data.par_chunks(PART).enumerate();
+        if let Some(i) = parts.find_map_first(|(p, part)| Some(p * PART + infinite(part)?)) {
             let (row, column) = (self.rows() + i / columns, i % columns);
-            return Err(MetricError::NonFinite { row, column, value });
+            return Err(MetricError::NonFinite { row, column, value: data[i].into() });
         }
-        let mut next = 0;
-        while next < rows {
+        let mut rest = data;
+        while !rest.is_empty() {
             // Only when more come is a full block joined: one block alone is its own factor.
             if self.waiting.len() == BLOCK * columns {
                 self.join();
             }
-            let free = BLOCK - self.waiting.len() / columns;
-            let end = rows.min(next + free);
-            self.waiting.extend(values(next * columns..end * columns));
-            next = end;
+            let filled = self.waiting.len();
+            let (next, after) = rest.split_at(rest.len().min(BLOCK * columns - filled));
+            self.waiting.resize(filled + next.len(), 0.0);
+            let parts = self.waiting[filled..].par_chunks_mut(PART).zip(next.par_chunks(PART));
+            parts.for_each(|(to, from)| {
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = from.into());
+            });
+            rest = after;
         }
         Ok(())
     }
@@ -177,20 +170,26 @@ fn tiles(d: usize) -> Vec<Tile> {
 
 /// Subtracts the mean of the rows from each of them.
 fn centre(data: &mut [f64], columns: usize) -> Vec<f64> {
-    let rows = data.len() as f64 / columns as f64;
-    let mut mean = vec![0.0; columns];
-    // Twice: the mean of what is left corrects the rounding of the first.
-    for _ in 0..2 {
-        let mut sums = vec![0.0; columns];
-        for row in data.chunks_exact(columns) {
-            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    // Sums of parts that are always the same, so that threads change nothing.
+    let part = PART.div_ceil(columns) * columns;
+    let sums: Vec<Vec<f64>> = data
+        .par_chunks(part)
+        .map(|rows| {
+            let mut sums = vec![0.0; columns];
+            for row in rows.chunks_exact(columns) {
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+            sums
+        })
+        .collect();
+    let rows = (data.len() / columns) as f64;
+    let mean: Vec<f64> =
+        (0..columns).map(|j| sums.iter().map(|sums| sums[j]).sum::<f64>() / rows).collect();
+    data.par_chunks_mut(part).for_each(|rows| {
+        for row in rows.chunks_exact_mut(columns) {
+            row.iter_mut().zip(&mean).for_each(|(x, mean)| *x -= mean);
         }
-        sums.iter_mut().for_each(|sum| *sum /= rows);
-        for row in data.chunks_exact_mut(columns) {
-            row.iter_mut().zip(&sums).for_each(|(x, mean)| *x -= mean);
-        }
-        mean.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean += sum);
-    }
+    });
     mean
 }
 
@@ -228,7 +227,7 @@ mod tests {
         assert_eq!(accumulator.finish(), whole);
         let mut accumulator = GaussianAccumulator::new(d);
         let single: Vec<f32> = data.iter().map(|&x| x as f32).collect();
-        accumulator.push_f32(&single).unwrap();
+        accumulator.push(&single).unwrap();
         assert_eq!(accumulator.finish(), whole);
     }
 
@@ -260,7 +259,7 @@ mod tests {
         accumulator.push(&[1.0, 2.0]).unwrap();
         let error = accumulator.push(&[1.0, 2.0, 3.0]).unwrap_err();
         assert_eq!(error.to_string(), "2 x 2 features need 4 values, found 3");
-        let error = accumulator.push_f32(&[1.0, 2.0, 3.0, f32::INFINITY]).unwrap_err();
+        let error = accumulator.push(&[1.0, 2.0, 3.0, f32::INFINITY]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the feature in row 2, column 1 is inf; features must be finite"

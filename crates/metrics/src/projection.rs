@@ -185,7 +185,7 @@ mod tests {
         let mode = |i: usize| [-20.0, 0.0, 20.0][i % 3];
         let set = |modes: usize| {
             let x = spread(90, 6, &[(5, 3.0)]);
-            let at = |i: usize| if i % 6 == 0 { mode(i / 6 % modes) } else { 0.0 };
+            let at = |i: usize| if i.is_multiple_of(6) { mode(i / 6 % modes) } else { 0.0 };
             let data = x.data().iter().enumerate().map(|(i, x)| x + at(i)).collect();
             Features::new(90, 6, data).unwrap()
         };
