@@ -141,6 +141,40 @@ pub enum MetricError {
     /// The number of neighbours is zero.
     #[error("the number of neighbours must be at least 1")]
     NoNeighbours,
+    /// A threshold of distances is not defined.
+    #[error(
+        "a quantile lies from 0 to 1 and is one of at least 1 sample, found {quantile} of {reference}"
+    )]
+    MemoryOptions {
+        /// The quantile.
+        quantile: f64,
+        /// Samples that it is one of.
+        reference: usize,
+    },
+    /// Numbers are too large for what is computed of them.
+    #[error(
+        "the {what} of these features is beyond the greatest number; divide them by a common number"
+    )]
+    Overflow {
+        /// What was to be computed.
+        what: &'static str,
+    },
+    /// Given statistics have a negative variance.
+    #[error("the variance of feature {column} is {variance}; a covariance has none below 0")]
+    NegativeVariance {
+        /// The feature.
+        column: usize,
+        /// Its variance.
+        variance: f64,
+    },
+    /// Given statistics are not those of samples.
+    #[error(
+        "the {size} x {size} covariance is not positive semi-definite, as those of samples are"
+    )]
+    Indefinite {
+        /// Rows of the matrix.
+        size: usize,
+    },
     /// A decomposition did not converge.
     #[error("the {what} of a {size} x {size} matrix did not converge")]
     NoConvergence {

@@ -1,51 +1,53 @@
 //! The Frechet distance between Gaussians fitted to two sets of features.
 
-use faer::{Mat, MatRef, Side};
+use std::borrow::Cow;
+
+use faer::{Mat, MatRef};
 
 use crate::features::check_dimension;
+use crate::linear::{covariance_factor, product, sum_of_singular_values};
 use crate::{Features, MetricError};
 
 /// Mean and unbiased covariance of features: all that the Frechet distance needs of a set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GaussianStatistics {
     mean: Vec<f64>,
-    covariance: Mat<f64>,
+    covariance: Covariance,
+}
+
+/// A covariance S.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Covariance {
+    /// S itself, `[D, D]`.
+    Full(Mat<f64>),
+    /// F with S = F F^T, `[D, N]`: of fewer samples than features, where it is smaller than S and exact.
+    Factor(Mat<f64>),
 }
 
 impl GaussianStatistics {
-    /// mu = sum_i x_i / N and S = sum_i (x_i - mu)(x_i - mu)^T / (N - 1), as `numpy.cov` computes it.
-    ///
-    /// # Errors
-    /// If there are fewer than two samples.
-    pub fn from_features(features: &Features) -> Result<Self, MetricError> {
-        features.check_rows(2, "a covariance")?;
-        let (n, d) = (features.rows(), features.columns());
-        let mut mean = vec![0.0; d];
-        for i in 0..n {
-            for (sum, x) in mean.iter_mut().zip(features.row(i)) {
-                *sum += x;
-            }
+    /// Checks that the variance is a number.
+    pub(crate) fn of(mean: Vec<f64>, covariance: Covariance) -> Result<Self, MetricError> {
+        let statistics = Self { mean, covariance };
+        if !statistics.trace().is_finite() {
+            return Err(MetricError::Overflow { what: "variance" });
         }
-        for sum in &mut mean {
-            *sum /= n as f64;
-        }
-        let centred = Mat::from_fn(n, d, |i, j| features.row(i)[j] - mean[j]);
-        let covariance = centred.transpose() * &centred * faer::Scale(1.0 / (n as f64 - 1.0));
-        Ok(Self { mean, covariance })
+        Ok(statistics)
     }
 
     /// Statistics that were computed before: D means and a D x D covariance, row by row, whose lower triangle is used.
     ///
     /// # Errors
-    /// If the covariance has another size or a value is not finite.
+    /// If the covariance has another size, a value is not finite, or a variance is negative.
     pub fn new(mean: Vec<f64>, covariance: Vec<f64>) -> Result<Self, MetricError> {
         let d = mean.len();
         let mean = Features::new(1, d, mean)?;
         let covariance = Features::new(d, d, covariance)?;
-        Ok(Self {
-            mean: mean.data().to_vec(),
-            covariance: MatRef::from_row_major_slice(covariance.data(), d, d).to_owned(),
-        })
+        if let Some(column) = (0..d).find(|&i| covariance.row(i)[i] < 0.0) {
+            let variance = covariance.row(column)[column];
+            return Err(MetricError::NegativeVariance { column, variance });
+        }
+        let covariance = MatRef::from_row_major_slice(covariance.data(), d, d).to_owned();
+        Self::of(mean.data().to_vec(), Covariance::Full(covariance))
     }
 
     /// The mean, D values.
@@ -55,47 +57,74 @@ impl GaussianStatistics {
 
     /// The covariance of features `i` and `j`.
     pub fn covariance(&self, i: usize, j: usize) -> f64 {
-        self.covariance[(i, j)]
+        match &self.covariance {
+            Covariance::Full(covariance) => covariance[(i.max(j), i.min(j))],
+            Covariance::Factor(factor) => {
+                factor.row(i).iter().zip(factor.row(j).iter()).map(|(x, y)| x * y).sum()
+            }
+        }
+    }
+
+    /// The covariance, D x D values.
+    pub fn covariance_matrix(&self) -> Vec<f64> {
+        let d = self.mean.len();
+        let matrix = match &self.covariance {
+            Covariance::Full(covariance) => Cow::Borrowed(covariance),
+            Covariance::Factor(factor) => Cow::Owned(product(factor.as_ref(), factor.transpose())),
+        };
+        let at = |i: usize, j: usize| matrix[(i.max(j), i.min(j))];
+        (0..d).flat_map(|i| (0..d).map(move |j| (i, j))).map(|(i, j)| at(i, j)).collect()
     }
 
     /// The squared Frechet distance to `other`: |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)).
     ///
-    /// Dowson and Landau, 1982; Heusel et al., 2017, equation 6. With factors S = F F^T from the eigenvectors, the eigenvalues of
-    /// the symmetric product S_a^(1/2) S_b S_a^(1/2) are the squared singular values of F_b^T F_a, so tr (S_a S_b)^(1/2) is
-    /// the sum of these. Unlike square roots of computed eigenvalues, they lose no digits where a covariance is singular.
+    /// Dowson and Landau, 1982; Heusel et al., 2017, equation 6. With factors S = F F^T the eigenvalues of S_a S_b are the
+    /// squared singular values of F_b^T F_a, so tr (S_a S_b)^(1/2) is the sum of these. Unlike square roots of computed
+    /// eigenvalues, they lose no digits where a covariance is singular. Without variance in either set, the
+    /// distance is that of the means.
     ///
     /// # Errors
-    /// If the dimensions differ or a decomposition does not converge.
+    /// If the dimensions differ, a covariance is not positive semi-definite, or a decomposition does not converge.
     pub fn frechet(&self, other: &Self) -> Result<f64, MetricError> {
         check_dimension(self.mean.len(), other.mean.len())?;
         let means = crate::features::squared_distance(&self.mean, &other.mean);
-        let product = other.factor()?.transpose() * self.factor()?;
-        let singular = product
-            .singular_values()
-            .map_err(|_| no_convergence("singular values", self.mean.len()))?;
-        let cross: f64 = singular.iter().sum();
-        let traces = self.trace() + other.trace();
+        let (a, b) = rayon::join(|| self.factor(), || other.factor());
+        let cross = sum_of_singular_values(product(b?.transpose(), a?.as_ref().as_ref()))?;
+        let distance = means + self.trace() + other.trace() - 2.0 * cross;
+        if !distance.is_finite() {
+            return Err(MetricError::Overflow { what: "distance" });
+        }
         // Rounding may leave a little less than nothing between equal Gaussians.
-        Ok((means + traces - 2.0 * cross).max(0.0))
+        Ok(distance.max(0.0))
     }
 
-    fn trace(&self) -> f64 {
-        self.covariance.diagonal().column_vector().iter().sum()
+    /// tr S: the variances' sum.
+    pub fn trace(&self) -> f64 {
+        match &self.covariance {
+            Covariance::Full(covariance) => covariance.diagonal().column_vector().iter().sum(),
+            Covariance::Factor(factor) => factor.squared_norm_l2(),
+        }
     }
 
-    /// F with S = F F^T, without the columns whose eigenvalue is zero but for rounding.
-    fn factor(&self) -> Result<Mat<f64>, MetricError> {
-        let d = self.mean.len();
-        let eigen = self
-            .covariance
-            .self_adjoint_eigen(Side::Lower)
-            .map_err(|_| no_convergence("eigenvalues", d))?;
-        let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
-        let largest = values.iter().copied().fold(0.0, f64::max);
-        let noise = largest * d as f64 * f64::EPSILON;
-        let kept: Vec<usize> = (0..d).filter(|&j| values[j] > noise).collect();
-        let vectors = eigen.U();
-        Ok(Mat::from_fn(d, kept.len(), |i, j| vectors[(i, kept[j])] * values[kept[j]].sqrt()))
+    /// F with S = F F^T.
+    fn factor(&self) -> Result<Cow<'_, Mat<f64>>, MetricError> {
+        match &self.covariance {
+            Covariance::Factor(factor) => Ok(Cow::Borrowed(factor)),
+            Covariance::Full(covariance) => covariance_factor(covariance.as_ref())
+                .map(Cow::Owned)
+                .ok_or(MetricError::Indefinite { size: self.mean.len() }),
+        }
+    }
+
+    /// S X for a few columns X.
+    pub(crate) fn times(&self, columns: &Mat<f64>) -> Mat<f64> {
+        match &self.covariance {
+            Covariance::Full(covariance) => product(covariance.as_ref(), columns.as_ref()),
+            Covariance::Factor(factor) => {
+                let inner = product(factor.transpose(), columns.as_ref());
+                product(factor.as_ref(), inner.as_ref())
+            }
+        }
     }
 }
 
@@ -108,8 +137,4 @@ impl GaussianStatistics {
 pub fn frechet_distance(a: &Features, b: &Features) -> Result<f64, MetricError> {
     a.check_columns(b)?;
     GaussianStatistics::from_features(a)?.frechet(&GaussianStatistics::from_features(b)?)
-}
-
-fn no_convergence(what: &'static str, size: usize) -> MetricError {
-    MetricError::NoConvergence { what, size }
 }

@@ -31,7 +31,7 @@ pub fn nearest_neighbours(
     k: usize,
 ) -> Result<Vec<Vec<Neighbour>>, MetricError> {
     queries.check_columns(references)?;
-    search(queries, references, k, false)
+    search(queries, references, k, None)
 }
 
 /// The `k` samples nearest to each sample of the same set, itself excepted, as [`nearest_neighbours`] orders them.
@@ -41,15 +41,25 @@ pub fn nearest_neighbours(
 /// # Errors
 /// If `k` is 0.
 pub fn nearest_others(features: &Features, k: usize) -> Result<Vec<Vec<Neighbour>>, MetricError> {
-    search(features, features, k, true)
+    let rows: Vec<usize> = (0..features.rows()).collect();
+    search(features, features, k, Some(&rows))
 }
 
-/// The nearest references of every query; with `others`, not the one in its own row.
+/// The same for the samples `rows` only.
+pub(crate) fn nearest_others_of(
+    features: &Features,
+    rows: &[usize],
+    k: usize,
+) -> Result<Vec<Vec<Neighbour>>, MetricError> {
+    search(&features.select(rows)?, features, k, Some(rows))
+}
+
+/// The nearest references of every query, without the reference that is its `own`.
 fn search(
     queries: &Features,
     references: &Features,
     k: usize,
-    others: bool,
+    own: Option<&[usize]>,
 ) -> Result<Vec<Vec<Neighbour>>, MetricError> {
     if k == 0 {
         return Err(MetricError::NoNeighbours);
@@ -59,7 +69,7 @@ fn search(
         references,
         norms: [Norms::new(queries), Norms::new(references)],
         k,
-        others,
+        own,
     };
     let strips: Vec<_> = blocks(queries.rows(), LEFT).collect();
     Ok(strips.into_par_iter().flat_map_iter(|strip| search.strip(strip)).collect())
@@ -71,7 +81,7 @@ struct Search<'a> {
     references: &'a Features,
     norms: [Norms; 2],
     k: usize,
-    others: bool,
+    own: Option<&'a [usize]>,
 }
 
 impl Search<'_> {
@@ -102,6 +112,7 @@ impl Search<'_> {
         found: &mut Vec<Neighbour>,
     ) {
         let [queries, references] = &self.norms;
+        let own = self.own.map(|own| own[query]);
         let mut farthest = f64::INFINITY;
         for (index, &product) in block.zip(products) {
             if found.len() >= self.k {
@@ -109,7 +120,7 @@ impl Search<'_> {
             }
             // Written so that a bound that overflowed to NaN leaves the question open.
             let (least, _) = queries.interval(query, references, index, product);
-            if least > farthest || (self.others && index == query) {
+            if least > farthest || own == Some(index) {
                 continue;
             }
             let distance = squared_distance(self.queries.row(query), self.references.row(index));

@@ -25,6 +25,12 @@ pub fn halves(n: usize, count: usize, seed: u32) -> Result<(Vec<usize>, Vec<usiz
     Ok((half(0), half(count)))
 }
 
+/// `count` different rows below `n` in random order, all of them where there are fewer.
+pub(crate) fn random_rows(n: usize, count: usize, seed: u32) -> Result<Vec<usize>, MetricError> {
+    let rows = NumpyLegacy::new(seed).choice(countable(n)?, count);
+    Ok(rows.into_iter().map(|i| i as usize).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
