@@ -1,6 +1,7 @@
 //! What the command says when something goes wrong.
 
 use sumi_data::DataError;
+use sumi_features::FeatureError;
 use sumi_formats::FormatError;
 use sumi_metrics::MetricError;
 use sumi_model::ModelError;
@@ -53,6 +54,16 @@ impl From<PipelineError> for CliError {
         match error {
             PipelineError::Model(error) => error.into(),
             PipelineError::Request { .. } => Self::Usage(format!("--{error}")),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<FeatureError> for CliError {
+    fn from(error: FeatureError) -> Self {
+        match error {
+            FeatureError::Model(error) => error.into(),
+            FeatureError::Stopped => Self::Failed("stopped; nothing was written".into()),
             other => Self::Failed(other.to_string()),
         }
     }

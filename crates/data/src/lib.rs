@@ -23,7 +23,10 @@ pub use loader::{Loader, Position};
 pub use pictures::{Item, Pictures};
 pub use resize::{Filter, Resizing, resize};
 pub use shuffle::{SPLIT_SEED, split};
-pub use sources::{PointShape, load, load_split, read_own_size, read_picture};
+pub use sources::{
+    Image, ImageFile, PointShape, image_files, load, load_split, read_image, read_own_size,
+    read_picture,
+};
 
 /// What loading returns.
 pub type Result<T> = std::result::Result<T, DataError>;

@@ -1,5 +1,9 @@
 //! Feature vectors.
 
+use std::ops::Range;
+
+use faer::MatRef;
+
 use crate::MetricError;
 
 /// Finite feature vectors, one a row.
@@ -73,11 +77,29 @@ impl Features {
         &self.data[i * self.columns..][..self.columns]
     }
 
+    /// The samples `rows`, in that order; a sample may come more than once.
+    ///
+    /// # Errors
+    /// A row that is not there.
+    pub fn select(&self, rows: &[usize]) -> Result<Self, MetricError> {
+        if let Some(&row) = rows.iter().find(|&&row| row >= self.rows) {
+            return Err(MetricError::NoSuchRow { row, rows: self.rows });
+        }
+        let data = rows.iter().flat_map(|&i| self.row(i)).copied().collect();
+        Ok(Self { rows: rows.len(), columns: self.columns, data })
+    }
+
     /// The samples of which `keep` holds, in order.
     pub fn filter(&self, keep: impl Fn(usize) -> bool) -> Self {
         let kept: Vec<usize> = (0..self.rows).filter(|&i| keep(i)).collect();
         let data = kept.iter().flat_map(|&i| self.row(i)).copied().collect();
         Self { rows: kept.len(), columns: self.columns, data }
+    }
+
+    /// The samples in `range` as a matrix.
+    pub(crate) fn matrix(&self, range: Range<usize>) -> MatRef<'_, f64> {
+        let data = &self.data[range.start * self.columns..range.end * self.columns];
+        MatRef::from_row_major_slice(data, range.len(), self.columns)
     }
 
     /// Checks that `other` has the same number of columns.

@@ -13,18 +13,30 @@
 //! # }
 //! ```
 
+mod clip;
 mod error;
 mod features;
 mod frechet;
+mod inception;
+mod kernel;
+mod manifold;
 mod mean;
 mod neighbours;
+mod order;
+mod pairs;
 mod spread;
 
+pub use clip::ClipScore;
 pub use error::MetricError;
 pub use features::{Features, Labelled};
 pub use frechet::{GaussianStatistics, frechet_distance};
+pub use inception::{InceptionScore, SplitOptions, inception_score};
+pub use kernel::{KernelDistance, Subset, SubsetOptions, kernel_distance, kernel_distance_of};
+pub use manifold::{Manifolds, prdc};
 pub use mean::Mean;
 pub use neighbours::{
     Accuracy, ClassAccuracy, Neighbour, nearest_neighbour_accuracy, nearest_neighbours,
+    nearest_others,
 };
+pub use order::halves;
 pub use spread::{ClassSpread, mean_pairwise_distance, spread_by_class};

@@ -20,6 +20,14 @@ impl Mean {
     }
 }
 
+/// The mean and the standard deviation over all of `values`, not of a sample: `sqrt(sum_i (x_i - m)^2 / N)`, `numpy.std`.
+pub(crate) fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let square = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+    (mean, (square / n).sqrt())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,13 @@
 //! Exact nearest neighbours: whether samples are copies, and which class they look like.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::features::squared_distance;
+use crate::pairs::{LEFT, Norms, RIGHT, blocks, inner_products};
 use crate::{Features, Labelled, MetricError};
-
-/// Queries that share one pass over the references.
-const QUERY_BLOCK: usize = 16;
 
 /// A reference near a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +20,8 @@ pub struct Neighbour {
 
 /// The `k` references nearest to each query, nearest first; equally near ones by ascending index.
 ///
-/// Exact, by comparing all pairs. All references are returned where there are fewer than `k`.
+/// Exact: all pairs are compared by the inner products of blocks, and those that may be among the nearest by the sum of squared differences,
+/// so the result is that of comparing all pairs so. All references are returned where there are fewer than `k`.
 ///
 /// # Errors
 /// If the sets differ in columns or `k` is 0.
@@ -31,33 +31,91 @@ pub fn nearest_neighbours(
     k: usize,
 ) -> Result<Vec<Vec<Neighbour>>, MetricError> {
     queries.check_columns(references)?;
-    if k == 0 {
-        return Err(MetricError::NoNeighbours);
-    }
-    let rows: Vec<usize> = (0..queries.rows()).collect();
-    let blocks = rows.par_chunks(QUERY_BLOCK);
-    Ok(blocks.flat_map_iter(|block| neighbours_of_block(block, queries, references, k)).collect())
+    search(queries, references, k, false)
 }
 
-/// The neighbours of the queries in `block`, passing over the references once.
-fn neighbours_of_block(
-    block: &[usize],
+/// The `k` samples nearest to each sample of the same set, itself excepted, as [`nearest_neighbours`] orders them.
+///
+/// A second sample with the same features is another sample, at distance 0.
+///
+/// # Errors
+/// If `k` is 0.
+pub fn nearest_others(features: &Features, k: usize) -> Result<Vec<Vec<Neighbour>>, MetricError> {
+    search(features, features, k, true)
+}
+
+/// The nearest references of every query; with `others`, not the one in its own row.
+fn search(
     queries: &Features,
     references: &Features,
     k: usize,
-) -> Vec<Vec<Neighbour>> {
-    let mut nearest = vec![Vec::with_capacity(k.min(references.rows()) + 1); block.len()];
-    for index in 0..references.rows() {
-        let reference = references.row(index);
-        for (&query, found) in block.iter().zip(&mut nearest) {
-            let distance = squared_distance(queries.row(query), reference);
-            insert(found, Neighbour { index, distance }, k);
+    others: bool,
+) -> Result<Vec<Vec<Neighbour>>, MetricError> {
+    if k == 0 {
+        return Err(MetricError::NoNeighbours);
+    }
+    let search = Search {
+        queries,
+        references,
+        norms: [Norms::new(queries), Norms::new(references)],
+        k,
+        others,
+    };
+    let strips: Vec<_> = blocks(queries.rows(), LEFT).collect();
+    Ok(strips.into_par_iter().flat_map_iter(|strip| search.strip(strip)).collect())
+}
+
+/// Two sets between which neighbours are sought.
+struct Search<'a> {
+    queries: &'a Features,
+    references: &'a Features,
+    norms: [Norms; 2],
+    k: usize,
+    others: bool,
+}
+
+impl Search<'_> {
+    /// The neighbours of the queries in `strip`, passing over the references once.
+    fn strip(&self, strip: Range<usize>) -> Vec<Vec<Neighbour>> {
+        let left = self.queries.matrix(strip.clone());
+        let capacity = self.k.min(self.references.rows()) + 1;
+        let mut nearest = vec![Vec::with_capacity(capacity); strip.len()];
+        for block in blocks(self.references.rows(), RIGHT) {
+            let products = inner_products(self.references.matrix(block.clone()), left);
+            for (column, found) in nearest.iter_mut().enumerate() {
+                let products = products.col_as_slice(column);
+                self.gather(strip.start + column, block.clone(), products, found);
+            }
+        }
+        for neighbour in nearest.iter_mut().flatten() {
+            neighbour.distance = neighbour.distance.sqrt();
+        }
+        nearest
+    }
+
+    /// Inserts what is near among the references in `block`; distances are squared.
+    fn gather(
+        &self,
+        query: usize,
+        block: Range<usize>,
+        products: &[f64],
+        found: &mut Vec<Neighbour>,
+    ) {
+        let [queries, references] = &self.norms;
+        let mut farthest = f64::INFINITY;
+        for (index, &product) in block.zip(products) {
+            if found.len() >= self.k {
+                farthest = found[self.k - 1].distance;
+            }
+            // Written so that a bound that overflowed to NaN leaves the question open.
+            let (least, _) = queries.interval(query, references, index, product);
+            if least > farthest || (self.others && index == query) {
+                continue;
+            }
+            let distance = squared_distance(self.queries.row(query), self.references.row(index));
+            insert(found, Neighbour { index, distance }, self.k);
         }
     }
-    for neighbour in nearest.iter_mut().flatten() {
-        neighbour.distance = neighbour.distance.sqrt();
-    }
-    nearest
 }
 
 /// Inserts `candidate` after all that are as near, and keeps the first `k`.

@@ -1,7 +1,10 @@
-//! Line plots as pictures: no window, no server, no font file.
+//! Plots as pictures: no window, no server, no font file.
 
 mod axis;
+mod marks;
 pub(crate) mod stroke;
+
+pub use marks::Marks;
 
 use axis::{Axis, Scale};
 use stroke::Mask;
@@ -33,7 +36,7 @@ const MARGIN_PX: i32 = 12;
 /// A piece of line before a name in the legend, with the space after it.
 const SWATCH_PX: i32 = 24;
 
-/// A named line through points (x, y), in the order given.
+/// Named points (x, y), in the order given.
 ///
 /// A point that is not finite, or not positive on a logarithmic axis, is a gap.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,8 +56,10 @@ pub struct Plot {
     pub x_label: String,
     /// What runs up the side; may be empty.
     pub y_label: String,
-    /// The lines, the last on top.
+    /// The points, the last series on top.
     pub series: Vec<Series>,
+    /// What stands for them.
+    pub marks: Marks,
     /// Logarithmic y axis.
     pub log_y: bool,
     /// Logarithmic x axis.
@@ -84,8 +89,13 @@ pub fn draw(plot: &Plot, width_px: usize, height_px: usize) -> Result<Picture, P
     let mut picture = Picture::filled(height_px, width_px, 3, 255)?;
     let (width, height) = (width_px as i32, height_px as i32);
 
-    let x_scale = Scale::around(plot.values(|(x, y)| plot.visible(x, y).then_some(x)), plot.log_x);
-    let y_scale = Scale::around(plot.values(|(x, y)| plot.visible(x, y).then_some(y)), plot.log_y);
+    let corners = plot.marks.corners(&plot.series);
+    let in_sight = |pick: fn((f64, f64)) -> f64| {
+        let points = plot.series.iter().flat_map(|series| &series.points).chain(&corners).copied();
+        points.filter(|&(x, y)| plot.visible(x, y)).map(pick)
+    };
+    let x_scale = Scale::around(in_sight(|(x, _)| x), plot.log_x);
+    let y_scale = Scale::around(in_sight(|(_, y)| y), plot.log_y);
 
     // Leave room for words around the frame.
     let (legend, top) = draw_header(plot, &mut picture);
@@ -95,13 +105,27 @@ pub fn draw(plot: &Plot, width_px: usize, height_px: usize) -> Result<Picture, P
     let bottom = height - MARGIN_PX - label_px(&plot.x_label) - BODY.height_px() as i32 - 6;
     let y_axis = Axis::new(&y_scale, bottom, top, 42);
     let left = MARGIN_PX + label_px(&plot.y_label) + y_axis.widest_label_px() + 6;
-    let x_axis = Axis::new(&x_scale, left, width - MARGIN_PX - 14, 84);
+    let mut x_axis = Axis::new(&x_scale, left, width - MARGIN_PX - 14, 84);
+    if let Marks::Bars(names) = &plot.marks
+        && !names.is_empty()
+    {
+        x_axis.name_ticks(names);
+    }
+    let axes = [&x_axis, &y_axis];
 
     draw_rules(&mut picture, &x_axis, &y_axis);
     for (index, (series, entry)) in plot.series.iter().zip(&legend).enumerate() {
         let points = placed(plot, series, &x_axis, &y_axis);
-        let pen = Pen::for_line(&points, COLOURS[index % COLOURS.len()], x_axis.length_px());
-        draw_line(&mut picture, &points, &pen, &x_axis, &y_axis);
+        let colour = COLOURS[index % COLOURS.len()];
+        let mut pen = Pen { colour, half_width: 3.0, strength: 0.85 };
+        match &plot.marks {
+            Marks::Lines => {
+                pen = Pen::for_line(&points, colour, x_axis.length_px());
+                draw_line(&mut picture, &points, &pen, &x_axis, &y_axis);
+            }
+            Marks::Dots => marks::dots(&mut picture, &points, colour, axes),
+            Marks::Bars(_) => marks::bars(&mut picture, (&plot.series, index), colour, axes),
+        }
         if let Some(entry) = entry {
             draw_entry(&mut picture, entry, &pen);
         }
@@ -135,9 +159,9 @@ impl Plot {
         shown(x, self.log_x) && shown(y, self.log_y)
     }
 
-    fn values(&self, pick: impl Fn((f64, f64)) -> Option<f64>) -> impl Iterator<Item = f64> {
-        let points = self.series.iter().flat_map(|series| series.points.iter().copied());
-        points.filter_map(pick)
+    fn is_empty(&self) -> bool {
+        let mut points = self.series.iter().flat_map(|series| &series.points);
+        !points.any(|&(x, y)| self.visible(x, y))
     }
 }
 
@@ -268,7 +292,7 @@ fn draw_words(picture: &mut Picture, plot: &Plot, x_axis: &Axis, y_axis: &Axis) 
     let y_label = BODY.fit(&plot.y_label, (bottom - top).max(0) as usize);
     let y = (bottom + top + BODY.width_px(&y_label) as i32) / 2;
     BODY.draw_upwards(picture, &y_label, MARGIN_PX, y, INK);
-    if plot.values(|(x, y)| plot.visible(x, y).then_some(x)).next().is_none() {
+    if plot.is_empty() {
         let text = "no finite points";
         let x = (left + right - BODY.width_px(text) as i32) / 2;
         BODY.draw(picture, text, x, (top + bottom - line) / 2, SOFT);
@@ -362,6 +386,33 @@ mod tests {
         let names =
             (0..12).map(|i| series(&format!("a rather long name {i}").repeat(i), &[(0.0, 1.0)]));
         draw(&plot(names.collect()), 300, 400).unwrap();
+    }
+
+    #[test]
+    fn bars_and_dots_are_where_they_belong() {
+        let two = [series("a", &[(0.0, 1.0), (1.0, 2.0)]), series("b", &[(0.0, 2.0), (1.0, 0.5)])];
+        let mut plot = plot(two.to_vec());
+        plot.marks = Marks::Bars(vec!["cats".into(), "dogs".into()]);
+        let picture = draw(&plot, 400, 300).unwrap();
+        let blend = |colour: [u8; 3]| colour.map(|c| (0.85 * f32::from(c) + 0.15 * 255.0) as u8);
+        let near = |colour: [u8; 3], wanted: [u8; 3]| {
+            colour.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 20)
+        };
+        let share = |wanted: [u8; 3]| {
+            let pixels = picture.pixels.chunks_exact(3);
+            pixels.filter(|p| near([p[0], p[1], p[2]], blend(wanted))).count() as f64
+        };
+        // Areas go as the values: 3 to 2.5.
+        let ratio = share(COLOURS[0]) / share(COLOURS[1]);
+        assert!((1.1..1.3).contains(&ratio), "{ratio}");
+        plot.marks = Marks::Dots;
+        assert!(draw(&plot, 400, 300).is_ok());
+        for marks in [Marks::Dots, Marks::Bars(Vec::new())] {
+            let hard = [(f64::NAN, 1.0), (1.0, f64::INFINITY), (1e300, -1e300), (3.0, 3.0)];
+            plot.series = vec![series("a", &hard), series("b", &[])];
+            plot.marks = marks;
+            draw(&plot, 120, 120).unwrap();
+        }
     }
 
     #[test]

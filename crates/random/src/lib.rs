@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`TorchCpu`] | `torch.Generator("cpu")`: MT19937 | sampling, one per sample through [`PerSample`] |
 //! | [`TorchCuda`] | `torch.Generator("cuda")`: Philox4x32-10 | noise that others drew on a GPU |
+//! | [`NumpyLegacy`] | `numpy.random.RandomState`: MT19937 | subsets, as published metrics draw them |
 //! | [`Philox`] | Philox4x32-10 with random access | training: shuffles, timesteps, noise |
 //!
 //! ```
@@ -18,11 +19,13 @@
 //! ```
 
 mod box_muller;
+mod numpy;
 mod per_sample;
 mod philox;
 mod torch_cpu;
 mod torch_cuda;
 
+pub use numpy::NumpyLegacy;
 pub use per_sample::PerSample;
 pub use philox::Philox;
 pub use torch_cpu::{StateError, TorchCpu};

@@ -140,7 +140,7 @@ fn loss_curve(results: &Results, log: &Path) -> Result<Picture, CliError> {
             Series { name: "smoothed".into(), points: smooth },
         ],
         log_y: true,
-        log_x: false,
+        ..Plot::default()
     };
     Ok(draw(&plot, 860, 420)?)
 }

@@ -247,6 +247,7 @@ impl Measured {
             series,
             log_x: true,
             log_y: true,
+            ..Plot::default()
         };
         let total = Mean::of(&self.bits);
         let title = format!("Lₜ, in all {:.4} bits/dim", total.mean);

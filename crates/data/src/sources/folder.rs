@@ -19,15 +19,33 @@ const MAX_PIXELS: u64 = 1 << 27;
 const MAX_DECODED_BYTES: u64 = MAX_PIXELS * 8;
 
 /// An image file and the class that its place gives it.
-struct Found {
-    path: PathBuf,
-    label: u32,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its class, an index into the names of the classes.
+    pub label: u32,
+}
+
+/// An image file as it is: 8-bit colour of its own size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its width, in pixels.
+    pub width_px: usize,
+    /// Its height, in pixels.
+    pub height_px: usize,
+    /// Red, green and blue, `[H, W, 3]`.
+    pub rgb: Vec<u8>,
+    /// Whether the file holds grey levels only.
+    pub grey: bool,
+    /// Whether the file has an alpha channel; it was laid on white.
+    pub alpha: bool,
 }
 
 /// Loads every image below a folder; the order is that of the class names, then of the paths,
 /// whatever the number of threads.
 pub(super) fn load(folder: &Path, size_px: usize, channels: usize, how: Fit) -> Result<Pictures> {
-    let (files, class_names) = find(folder)?;
+    let (files, class_names) = image_files(folder)?;
     let length = size_px * size_px * channels;
     let mut pixels = vec![0; files.len() * length];
     pixels
@@ -53,9 +71,12 @@ pub(super) fn load(folder: &Path, size_px: usize, channels: usize, how: Fit) -> 
     })
 }
 
-/// Finds the image files and the classes: the subfolders that hold images, by name, or one class
-/// where there are none.
-fn find(folder: &Path) -> Result<(Vec<Found>, Vec<String>)> {
+/// Finds the image files below a folder and the classes: the subfolders that hold images, by name, or one
+/// class where there are none. The order is that of the class names, then of the paths.
+///
+/// # Errors
+/// A folder that cannot be listed or holds no images, an image beside the class folders.
+pub fn image_files(folder: &Path) -> Result<(Vec<ImageFile>, Vec<String>)> {
     let mut class_names = Vec::new();
     let mut files = Vec::new();
     let mut loose = Vec::new();
@@ -69,7 +90,7 @@ fn find(folder: &Path) -> Result<(Vec<Found>, Vec<String>)> {
         collect(&path, &mut seen, &mut paths)?;
         if !paths.is_empty() {
             let label = class_names.len() as u32;
-            files.extend(paths.into_iter().map(|path| Found { path, label }));
+            files.extend(paths.into_iter().map(|path| ImageFile { path, label }));
             class_names.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
     }
@@ -78,7 +99,7 @@ fn find(folder: &Path) -> Result<(Vec<Found>, Vec<String>)> {
         return Err(DataError::mismatch(folder, "the folder's content", expected, "none"));
     }
     if class_names.is_empty() {
-        files = loose.into_iter().map(|path| Found { path, label: 0 }).collect();
+        files = loose.into_iter().map(|path| ImageFile { path, label: 0 }).collect();
         return Ok((files, one_class()));
     }
     if let Some(path) = loose.first() {
@@ -162,6 +183,18 @@ pub fn read_own_size(path: &Path, channels: usize) -> Result<Pictures> {
     let (labels, class_names) = (vec![0], one_class());
     let max_value = u8::MAX;
     Ok(Pictures { height_px, width_px, channels, pixels, labels, class_names, max_value })
+}
+
+/// Reads one image file as it is.
+///
+/// # Errors
+/// A file that cannot be read or decoded.
+pub fn read_image(path: &Path) -> Result<Image> {
+    let image = decode(path)?;
+    let (grey, alpha) = (!image.color().has_color(), image.color().has_alpha());
+    let colour = on_white(image);
+    let (width_px, height_px) = (colour.width() as usize, colour.height() as usize);
+    Ok(Image { width_px, height_px, rgb: colour.into_raw(), grey, alpha })
 }
 
 /// Decodes one image into one of `size_px`, `[H, W, C]`, and says its own height and width.

@@ -7,7 +7,7 @@ mod points;
 
 pub use points::PointShape;
 
-pub use folder::{read_own_size, read_picture};
+pub use folder::{Image, ImageFile, image_files, read_image, read_own_size, read_picture};
 
 use crate::{DataConfig, DataError, Pictures, Result, SPLIT_SEED, Source, digits, split};
 

@@ -199,6 +199,23 @@ impl Axis {
         axis
     }
 
+    /// Puts a name at 0, 1, 2 and so on, in place of the numbers; as many as there is room for.
+    pub(super) fn name_ticks(&mut self, names: &[String]) {
+        let room = f64::from(self.length_px()) / names.len().max(1) as f64;
+        let widest = names.iter().map(|name| BODY.width_px(name)).max().unwrap_or(0) as f64 + 6.0;
+        let (every, cut) = match widest <= room || room >= 40.0 {
+            true => (1, room as usize),
+            false => ((40.0f64.min(widest) / room).ceil() as usize, 40),
+        };
+        let named = names.iter().enumerate().step_by(every.max(1));
+        self.ticks = named
+            .map(|(index, name)| Tick {
+                at_px: self.place(index as f64).round() as i32,
+                label: BODY.fit(name, cut.saturating_sub(4)),
+            })
+            .collect();
+    }
+
     /// Pixels from end to end.
     pub(super) fn length_px(&self) -> i32 {
         (self.end_px - self.start_px).abs()

@@ -1,0 +1,184 @@
+//! What a comparison says: a table or JSON, and warnings.
+
+use super::super::args::CompareArgs;
+use super::Comparison;
+use super::scores::{Scores, kid_subset_size};
+use super::sets::Side;
+use crate::error::CliError;
+use crate::output::{data, talk};
+use serde_json::{Map, Value, json};
+use sumi_features::Facts;
+
+/// Prints it, as a table or as JSON.
+pub fn write(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError> {
+    let warnings = warnings(comparison);
+    for warning in &warnings {
+        talk(format_args!("warning: {warning}"));
+    }
+    match args.json {
+        true => data(json(args, comparison, &warnings)),
+        false => table(args, comparison),
+    }
+}
+
+/// What a reader of the numbers must know.
+pub fn warnings(comparison: &Comparison) -> Vec<String> {
+    let Comparison { real, fake, scores, left_out, .. } = comparison;
+    let mut warnings = Vec::new();
+    for side in real.iter().chain([fake]) {
+        let name = side.path.display();
+        if let Some(facts) = side.seen.as_ref().map(|seen| &seen.facts) {
+            warnings.extend(remarks(facts).into_iter().map(|remark| format!("{name}: {remark}")));
+        }
+        let (count, dims) = (side.count(), side.dims());
+        if let Some(count) = count.filter(|&count| scores.fid.is_some() && count <= dims) {
+            warnings.push(format!(
+                "{name}: {count} pictures are too few for a Frechet distance over {dims} features: it is biased \
+                 upwards; compare only scores of as many pictures, or use KID"
+            ));
+        }
+    }
+    for (name, why) in left_out {
+        warnings.push(format!("{name} left out: {why}"));
+    }
+    warnings
+}
+
+/// What is odd about a set's pictures.
+fn remarks(facts: &Facts) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let Facts { count, sizes, grey, alpha, unreadable, .. } = facts;
+    if sizes.len() > 1 {
+        let usual = sizes.iter().max_by_key(|(_, count)| **count).map(|(size, _)| *size);
+        let (width, height) = usual.unwrap_or_default();
+        remarks.push(format!(
+            "pictures of {} sizes, mostly {width} x {height} px; each was resized by itself",
+            sizes.len()
+        ));
+    }
+    if (1..*count).contains(grey) {
+        remarks.push(format!("{grey} of {count} pictures are grey and were measured as colour"));
+    }
+    if *alpha > 0 {
+        remarks.push(format!(
+            "{alpha} of {count} pictures have an alpha channel and were laid on white; other tools drop it"
+        ));
+    }
+    if let Some(first) = unreadable.first() {
+        remarks.push(format!(
+            "{} pictures cannot be read and were left out; the first: {first}",
+            unreadable.len()
+        ));
+    }
+    remarks
+}
+
+fn table(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError> {
+    let Comparison { info, real, fake, drawn, scores, floor, .. } = comparison;
+    let against = floor
+        .as_ref()
+        .map_or(String::new(), |floor| format!("{:>14}", format!("REAL, {} each", floor.count)));
+    data(format_args!("{:<22} {:>12}{against}", "", "FAKE"))?;
+    let floor_scores = floor.as_ref().map(|floor| floor.scores).unwrap_or_default();
+    for (title, pick) in ROWS {
+        let Some(value) = pick(scores) else { continue };
+        let floor = pick(&floor_scores).map(|value| format!("{value:>14.5}")).unwrap_or_default();
+        data(format_args!("{title:<22} {value:>12.5}{floor}"))?;
+    }
+    let say = |side: &Side, role: &str| -> Result<(), CliError> {
+        let count = side.count().map_or("unknown".into(), |count| count.to_string());
+        data(format_args!("{role}: {}, {}, {count}", side.path.display(), side.kind))
+    };
+    data("")?;
+    if let Some(real) = real {
+        say(real, "REAL")?;
+    }
+    say(fake, "FAKE")?;
+    if let Some(drawn) = drawn {
+        data(format_args!("drawn: {drawn}"))?;
+    }
+    match info {
+        Some(info) => {
+            let hash = info
+                .sha256
+                .as_ref()
+                .map(|hash| format!(", weights {}", &hash[..12]))
+                .unwrap_or_default();
+            data(format_args!(
+                "features: {}, {} dimensions, {}{hash}",
+                info.name, info.dims, info.resize
+            ))?;
+        }
+        None => data(format_args!("features: from files, {} dimensions", fake.dims()))?,
+    }
+    if scores.precision.is_some() {
+        data(format_args!("neighbours: {}", args.neighbours))?;
+    }
+    if let (Some(floor), true) = (floor, scores.kid.is_some()) {
+        data(format_args!("REAL against itself: the mean over {} random splits", floor.splits))?;
+    }
+    Ok(())
+}
+
+type Row = (&'static str, fn(&Scores) -> Option<f64>);
+
+/// What stands in a table, in order.
+pub const ROWS: [Row; 9] = [
+    ("Frechet distance", |s| s.fid),
+    ("KID", |s| s.kid.map(|kid| kid[0])),
+    ("  over subsets, std", |s| s.kid.map(|kid| kid[1])),
+    ("Inception Score", |s| s.is.map(|is| is[0])),
+    ("  over parts, std", |s| s.is.map(|is| is[1])),
+    ("precision", |s| s.precision),
+    ("recall", |s| s.recall),
+    ("density", |s| s.density),
+    ("coverage", |s| s.coverage),
+];
+
+fn json(args: &CompareArgs, comparison: &Comparison, warnings: &[String]) -> Value {
+    let Comparison { info, real, fake, drawn, scores, floor, left_out } = comparison;
+    let mut json: Map<String, Value> =
+        scores.named().into_iter().map(|(name, value)| (name.into(), json!(value))).collect();
+    let named = |scores: &Scores| -> Map<String, Value> {
+        scores.named().into_iter().map(|(name, value)| (name.into(), json!(value))).collect()
+    };
+    let floor = floor.as_ref().map(|floor| {
+        let mut scores = named(&floor.scores);
+        scores.insert("count".into(), json!(floor.count));
+        scores.insert("splits".into(), json!(floor.splits));
+        scores
+    });
+    let side = |side: &Side| {
+        let facts = side.seen.as_ref().map(|seen| &seen.facts);
+        json!({
+            "path": side.path,
+            "kind": side.kind,
+            "count": side.count(),
+            "classes": side.seen.as_ref().map(|seen| seen.class_names.len()),
+            "resized": facts.map(|facts| facts.resized),
+            "grey": facts.map(|facts| facts.grey),
+            "alpha": facts.map(|facts| facts.alpha),
+            "unreadable": facts.map(|facts| facts.unreadable.len()),
+        })
+    };
+    let sizes = real.as_ref().and_then(Side::count).zip(fake.count());
+    let conditions = json!({
+        "features": info,
+        "dims": fake.dims(),
+        "real": real.as_ref().map(side),
+        "fake": side(fake),
+        "drawn": drawn,
+        "seed": args.seed,
+        "neighbours": args.neighbours,
+        "kid_subsets": args.kid_subsets,
+        "kid_subset_size": sizes.map(|(real, fake)| kid_subset_size(real, fake, args)),
+        "splits": args.splits,
+        "floor": floor,
+        "left_out": left_out.iter().map(|(name, why)| json!({"score": name, "why": why})).collect::<Vec<_>>(),
+        "warnings": warnings,
+    });
+    if let Value::Object(conditions) = conditions {
+        json.extend(conditions);
+    }
+    Value::Object(json)
+}

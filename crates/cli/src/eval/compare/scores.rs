@@ -1,0 +1,234 @@
+//! Which scores are asked for, and what two sides get.
+
+use super::super::args::CompareArgs;
+use super::sets::Side;
+use crate::error::CliError;
+use sumi_metrics::{
+    Features, GaussianStatistics, MetricError, SplitOptions, SubsetOptions, halves,
+    inception_score, kernel_distance, prdc,
+};
+
+/// Which scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Asked {
+    pub fid: bool,
+    pub kid: bool,
+    pub is: bool,
+    pub prdc: bool,
+    pub clip_score: bool,
+    pub neighbours: bool,
+    /// Whether what cannot be computed is left out and said, and not an error.
+    pub lenient: bool,
+}
+
+impl Asked {
+    /// Everything that can be computed.
+    pub const ALL: Self = Self {
+        fid: true,
+        kid: true,
+        is: true,
+        prdc: true,
+        clip_score: true,
+        neighbours: true,
+        lenient: true,
+    };
+
+    /// Whether nothing of it compares FAKE with REAL.
+    pub fn needs_no_real(self) -> bool {
+        (self.is || self.clip_score) && !(self.fid || self.kid || self.prdc || self.neighbours)
+    }
+}
+
+/// What one set scores against another.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scores {
+    pub fid: Option<f64>,
+    pub kid: Option<[f64; 2]>,
+    pub is: Option<[f64; 2]>,
+    pub precision: Option<f64>,
+    pub recall: Option<f64>,
+    pub density: Option<f64>,
+    pub coverage: Option<f64>,
+}
+
+/// Which scores cannot be had, each with the reason.
+pub type LeftOut = Vec<(&'static str, String)>;
+
+/// Scores `fake` against `real`.
+///
+/// # Errors
+/// What is asked for and cannot be computed, unless that is to be left out.
+pub fn score(
+    real: &Side,
+    fake: &Side,
+    (asked, args): (Asked, &CompareArgs),
+    left_out: &mut LeftOut,
+) -> Result<Scores, CliError> {
+    let mut scores = Scores::default();
+    let mut attempt =
+        |name: &'static str, wanted: bool, run: &mut dyn FnMut() -> Result<(), CliError>| {
+            if !wanted {
+                return Ok(());
+            }
+            match run() {
+                Err(error) if asked.lenient => {
+                    left_out.push((name, error.to_string()));
+                    Ok(())
+                }
+                other => other,
+            }
+        };
+    attempt("fid", asked.fid, &mut || {
+        scores.fid = Some(statistics(real)?.frechet(&statistics(fake)?)?);
+        Ok(())
+    })?;
+    attempt("kid", asked.kid, &mut || {
+        scores.kid = Some(kid(features(real, "KID")?, features(fake, "KID")?, args)?);
+        Ok(())
+    })?;
+    attempt("is", asked.is, &mut || {
+        scores.is = Some(inception(fake, args)?);
+        Ok(())
+    })?;
+    attempt("precision, recall, density, coverage", asked.prdc, &mut || {
+        let what = "precision and recall";
+        let found = prdc(features(real, what)?, features(fake, what)?, args.neighbours)?;
+        scores.set_prdc(&found);
+        Ok(())
+    })?;
+    Ok(scores)
+}
+
+impl Scores {
+    fn set_prdc(&mut self, found: &sumi_metrics::Manifolds) {
+        self.precision = Some(found.precision);
+        self.recall = Some(found.recall);
+        self.density = Some(found.density);
+        self.coverage = Some(found.coverage);
+    }
+
+    /// The numbers, each under the name that `--json` gives it.
+    pub fn named(&self) -> Vec<(&'static str, f64)> {
+        let pair = |pair: Option<[f64; 2]>, at: usize| pair.map(|pair| pair[at]);
+        let all = [
+            ("fid", self.fid),
+            ("kid", pair(self.kid, 0)),
+            ("kid_std", pair(self.kid, 1)),
+            ("is", pair(self.is, 0)),
+            ("is_std", pair(self.is, 1)),
+            ("precision", self.precision),
+            ("recall", self.recall),
+            ("density", self.density),
+            ("coverage", self.coverage),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// What REAL scores against itself, and how that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Floor {
+    /// Pictures of each half.
+    pub count: usize,
+    /// How often REAL was split.
+    pub splits: usize,
+    /// The mean over the splits.
+    pub scores: Scores,
+}
+
+/// Scores a half of REAL against another half, as large as FAKE where REAL is twice as large; the mean over
+/// random splits. `None` where REAL has no two halves.
+///
+/// # Errors
+/// A score that cannot be computed.
+pub fn floor(
+    real: &Features,
+    fake_count: usize,
+    (asked, args): (Asked, &CompareArgs),
+) -> Result<Option<Floor>, CliError> {
+    let count = fake_count.min(real.rows() / 2);
+    if args.floor_splits == 0 || count <= args.neighbours || count < 2 {
+        return Ok(None);
+    }
+    let mut found = Vec::with_capacity(args.floor_splits);
+    for split in 0..args.floor_splits {
+        let seed = (args.seed as u32).wrapping_add(split as u32);
+        let (first, second) = halves(real.rows(), count, seed)?;
+        let (first, second) = (real.select(&first)?, real.select(&second)?);
+        let mut scores = Scores::default();
+        if asked.fid {
+            scores.fid = Some(sumi_metrics::frechet_distance(&first, &second)?);
+        }
+        if asked.kid {
+            scores.kid = Some(kid(&first, &second, args)?);
+        }
+        if asked.prdc {
+            scores.set_prdc(&prdc(&first, &second, args.neighbours)?);
+        }
+        found.push(scores);
+    }
+    let mean = |pick: fn(&Scores) -> Option<f64>| {
+        let values: Option<Vec<f64>> = found.iter().map(pick).collect();
+        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let kid = mean(|s| s.kid.map(|kid| kid[0])).zip(mean(|s| s.kid.map(|kid| kid[1])));
+    let scores = Scores {
+        fid: mean(|s| s.fid),
+        kid: kid.map(|(mean, deviation)| [mean, deviation]),
+        is: None,
+        precision: mean(|s| s.precision),
+        recall: mean(|s| s.recall),
+        density: mean(|s| s.density),
+        coverage: mean(|s| s.coverage),
+    };
+    Ok(Some(Floor { count, splits: args.floor_splits, scores }))
+}
+
+/// The features of a side.
+///
+/// # Errors
+/// A side of which only statistics are left.
+pub fn features<'a>(side: &'a Side, what: &str) -> Result<&'a Features, CliError> {
+    side.features.as_ref().ok_or_else(|| {
+        CliError::Failed(format!(
+            "{}: {what} needs features or pictures, found statistics, which only the Frechet distance \
+             can use",
+            side.path.display()
+        ))
+    })
+}
+
+fn statistics(side: &Side) -> Result<GaussianStatistics, MetricError> {
+    match (&side.statistics, &side.features) {
+        (Some(statistics), _) => Ok(statistics.clone()),
+        (None, Some(features)) => GaussianStatistics::from_features(features),
+        (None, None) => Err(MetricError::TooFewRows { what: "a covariance", needed: 2, found: 0 }),
+    }
+}
+
+/// Mean and standard deviation; subsets are as large as the smaller set where that is smaller than asked for.
+fn kid(real: &Features, fake: &Features, args: &CompareArgs) -> Result<[f64; 2], MetricError> {
+    let size = kid_subset_size(real.rows(), fake.rows(), args);
+    let options = SubsetOptions { subsets: args.kid_subsets, size, ..SubsetOptions::default() };
+    let found = kernel_distance(real, fake, &options)?;
+    Ok([found.mean, found.deviation])
+}
+
+/// How many pictures a subset of KID has.
+pub fn kid_subset_size(real: usize, fake: usize, args: &CompareArgs) -> usize {
+    args.kid_subset_size.min(real).min(fake)
+}
+
+fn inception(side: &Side, args: &CompareArgs) -> Result<[f64; 2], CliError> {
+    let scores = side.seen.as_ref().map(|seen| &seen.scores).filter(|scores| scores.columns() > 0);
+    let scores = scores.ok_or_else(|| {
+        CliError::Failed(format!(
+            "{}: the Inception Score needs pictures and a network that names classes (inception or \
+             efficientnet-lite0), found neither",
+            side.path.display()
+        ))
+    })?;
+    let options = SplitOptions { splits: args.splits, ..SplitOptions::default() };
+    let found = inception_score(scores, &options)?;
+    Ok([found.mean, found.deviation])
+}
