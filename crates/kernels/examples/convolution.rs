@@ -46,7 +46,7 @@ fn main() -> Result<(), sumi_kernels::ThreadsError> {
     let plain = (x.clone().inner(), weight.clone().inner(), bias.clone().inner());
     let stride = Stride { step: 1, padding: Padding::all(1), upsample: false };
     let conv =
-        |x, weight, bias| conv2d(x, weight, Added { bias: Some(bias), residual: None }, stride);
+        |x, weight, bias| conv2d(x, weight, Added { bias: Some(bias), ..Added::default() }, stride);
 
     let forward =
         times(reps, || drop(black_box(conv(plain.0.clone(), plain.1.clone(), plain.2.clone()))));

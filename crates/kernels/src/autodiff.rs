@@ -19,7 +19,7 @@ use burn_flex::FlexTensor;
 pub(crate) use tokens::TokenOps;
 
 use crate::{
-    Activation, Stride,
+    Activation, Bounds, Stride,
     activation::{self, Function},
     attention, concat, conv,
     flex::{Contiguous, dims, tensor},
@@ -68,7 +68,7 @@ impl NetworkOps for Flex {
         bias: FlexTensor,
         stride: Stride,
     ) -> FlexTensor {
-        convolve(x, weight, bias, None, stride)
+        convolve([x, weight, bias], None, Bounds::NONE, stride)
     }
 
     fn fast_conv2d_residual(
@@ -78,7 +78,7 @@ impl NetworkOps for Flex {
         residual: FlexTensor,
         stride: Stride,
     ) -> FlexTensor {
-        convolve(x, weight, bias, Some(residual), stride)
+        convolve([x, weight, bias], Some(residual), Bounds::NONE, stride)
     }
 
     fn fast_group_norm(
@@ -128,19 +128,18 @@ fn convolution_state(
     (convolution_shape(x, weight, stride), rows == 1)
 }
 
-fn convolve(
-    x: FlexTensor,
-    weight: FlexTensor,
-    bias: FlexTensor,
+pub(crate) fn convolve(
+    [x, weight, bias]: [FlexTensor; 3],
     residual: Option<FlexTensor>,
+    bounds: Bounds,
     stride: Stride,
 ) -> FlexTensor {
     let shape = convolution_shape(&x, &weight, stride);
     let _span = profile::span(shape.kind(), Direction::Forward, shape.flops());
     let [x, weight, bias] = [x, weight, bias].map(Contiguous::new);
     let residual = residual.map(Contiguous::new);
-    let added =
-        conv::Added { bias: bias.slice(), residual: residual.as_ref().map(Contiguous::slice) };
+    let residual = residual.as_ref().map(Contiguous::slice);
+    let added = conv::Added { bias: bias.slice(), residual, bounds };
     let y = conv::forward(Isa::best(), &shape, x.slice(), weight.weight(), added);
     tensor(y, shape.output().into())
 }
@@ -341,11 +340,11 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
                 let saved = [prep.checkpoint(&x), prep.checkpoint(&weight)];
                 let [x, weight, bias] = [x, weight, bias].map(|input| input.into_primitive());
                 let state = convolution_state(&x, &weight, &bias, stride);
-                prep.finish((saved, state), convolve(x, weight, bias, None, stride))
+                prep.finish((saved, state), convolve([x, weight, bias], None, Bounds::NONE, stride))
             }
             OpsKind::UnTracked(prep) => {
                 let [x, weight, bias] = [x, weight, bias].map(|input| input.into_primitive());
-                prep.finish(convolve(x, weight, bias, None, stride))
+                prep.finish(convolve([x, weight, bias], None, Bounds::NONE, stride))
             }
         }
     }
@@ -364,11 +363,14 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
                 let saved = [prep.checkpoint(&all[0]), prep.checkpoint(&all[1])];
                 let [x, weight, bias, residual] = all.map(|input| input.into_primitive());
                 let state = convolution_state(&x, &weight, &bias, stride);
-                prep.finish((saved, state), convolve(x, weight, bias, Some(residual), stride))
+                prep.finish(
+                    (saved, state),
+                    convolve([x, weight, bias], Some(residual), Bounds::NONE, stride),
+                )
             }
             OpsKind::UnTracked(prep) => {
                 let [x, weight, bias, residual] = all.map(|input| input.into_primitive());
-                prep.finish(convolve(x, weight, bias, Some(residual), stride))
+                prep.finish(convolve([x, weight, bias], Some(residual), Bounds::NONE, stride))
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Convolution and its gradients over pictures laid out `[N, H, W, C]`.
 //!
 //! A 3x3 convolution of stride 1 multiplies in Winograd's domain, any other one directly. Which of
-//! them it is depends on channels and pixels alone, never on the batch or the threads.
+//! them it is depends on channels and pixels alone, never on the batch or the threads. One that takes
+//! each channel by itself makes no matrix product, and has no gradients here.
 
+mod depthwise;
 mod direct;
 mod pointwise;
 mod winograd;
 
 use crate::{
-    Padding,
+    Bounds, Padding,
     buffer::{Output, parallel},
     flex::Weight,
     profile::Kind,
@@ -24,6 +26,8 @@ pub(crate) struct Shape {
     pub(crate) samples: usize,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
+    /// Whether every channel is convolved by itself.
+    pub(crate) depthwise: bool,
     pub(crate) window: Window,
 }
 
@@ -78,7 +82,7 @@ impl Window {
 }
 
 impl Shape {
-    /// Of `x` `[N, H, W, I]` under `weight` `[O, I, KH, KW]`.
+    /// Of `x` `[N, H, W, I]` under `weight` `[O, I, KH, KW]`, or `[I, 1, KH, KW]` for each channel by itself.
     pub(crate) fn new(
         x: [usize; 4],
         weight: [usize; 4],
@@ -89,8 +93,9 @@ impl Shape {
         let [samples, height, width, inputs] = x;
         let (height, width) = (height * zoom, width * zoom);
         let [outputs, weight_inputs, kernel_h, kernel_w] = weight;
-        assert_eq!(
-            inputs, weight_inputs,
+        let depthwise = is_depthwise(x, weight);
+        assert!(
+            inputs == weight_inputs || depthwise,
             "conv2d: the picture has {inputs} channels, the weight expects {weight_inputs}"
         );
         assert!(inputs > 0, "conv2d: expected a picture with channels, got {x:?}");
@@ -112,7 +117,7 @@ impl Shape {
             out_h: (padded_h - kernel_h) / stride + 1,
             out_w: (padded_w - kernel_w) / stride + 1,
         };
-        Self { samples, inputs, outputs, window }
+        Self { samples, inputs, outputs, depthwise, window }
     }
 
     /// `[N, OH, OW, O]`.
@@ -144,16 +149,23 @@ impl Shape {
 
     /// Numbers of the weight.
     fn weight_len(&self) -> usize {
-        self.outputs * self.inputs * self.window.taps()
+        let inputs = if self.depthwise { 1 } else { self.inputs };
+        self.outputs * inputs * self.window.taps()
     }
 }
 
+/// Whether a weight convolves each channel of a picture by itself.
+pub(crate) fn is_depthwise(x: [usize; 4], weight: [usize; 4]) -> bool {
+    x[3] > 1 && weight[..2] == [x[3], 1]
+}
+
 /// What is added to every output: one number a channel, the same for all samples or one for each,
-/// and a picture where there is one.
+/// and a picture where there is one. The sum is held between bounds.
 #[derive(Clone, Copy)]
 pub(crate) struct Added<'a> {
     pub(crate) bias: &'a [f32],
     pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) bounds: Bounds,
 }
 
 impl Added<'_> {
@@ -172,6 +184,29 @@ impl Added<'_> {
         let first = if self.bias.len() == outputs { 0 } else { sample * outputs };
         &self.bias[first..first + outputs]
     }
+
+    /// The `left` results at `place` from their products and their bias.
+    ///
+    /// # Safety
+    /// They are results of the convolution that this was checked against.
+    #[inline(always)]
+    unsafe fn to<S: Simd>(
+        &self,
+        products: S::Vector,
+        bias: S::Vector,
+        place: usize,
+        left: usize,
+    ) -> S::Vector {
+        // SAFETY: the residual is as large as the result.
+        unsafe {
+            let mut sum = S::add(products, bias);
+            if let Some(residual) = self.residual {
+                sum = S::add(sum, S::load_first(residual.as_ptr().add(place), left));
+            }
+            // In this order of arguments a NaN stays one.
+            S::min(S::splat(self.bounds.high), S::max(S::splat(self.bounds.low), sum))
+        }
+    }
 }
 
 /// `y = bias + weight * windows of x`, and the residual where there is one.
@@ -186,14 +221,16 @@ pub(crate) fn forward(
     assert_eq!(weight.len(), shape.weight_len());
     added.check(shape);
     let mut y = Output::new(shape.output_len());
-    if shape.window.suits_winograd() && shape.inputs >= FEW {
+    if shape.depthwise {
+        depthwise::forward(isa, shape, x, weight, added, y.pointer());
+    } else if shape.window.suits_winograd() && shape.inputs >= FEW {
         winograd::forward(isa, shape, x, weight, added, y.pointer());
     } else if shape.window.is_pointwise() {
         pointwise::forward(isa, shape, x, weight, added, y.pointer());
     } else {
         direct::forward(isa, shape, x, weight, added, y.pointer());
     }
-    // SAFETY: either way writes every pixel of every sample.
+    // SAFETY: every way writes every pixel of every sample.
     unsafe { y.finish() }
 }
 

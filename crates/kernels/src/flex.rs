@@ -144,15 +144,20 @@ pub(crate) fn dims<const D: usize>(x: &FlexTensor) -> [usize; D] {
     x.shape().dims()
 }
 
-/// The CPU tensor inside; [`is_fast`] must hold, and no differentiation.
+/// [`unwrap`] with its numbers in order.
 pub(crate) fn primitive<const D: usize>(x: Tensor<D>) -> Contiguous {
+    Contiguous::new(unwrap(x))
+}
+
+/// The CPU tensor inside; [`is_fast`] must hold, and no differentiation.
+pub(crate) fn unwrap<const D: usize>(x: Tensor<D>) -> FlexTensor {
     match x.try_into_primitive::<Flex>() {
-        Ok(x) => Contiguous::new(x),
+        Ok(x) => x,
         Err(error) => unreachable!("a CPU tensor outside differentiation: {error:?}"),
     }
 }
 
-/// The reverse of [`primitive`].
+/// The reverse of [`unwrap`].
 pub(crate) fn wrap<const D: usize>(x: FlexTensor) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(x)
 }

@@ -17,6 +17,7 @@ mod layer_norm;
 mod norm;
 mod optimizer;
 mod pool;
+mod pooling;
 pub mod profile;
 mod simd;
 mod stock;
@@ -34,6 +35,7 @@ use flex::{is_fast, is_fast_weight, kind};
 pub use norm::{GroupStatistics, group_norm_part};
 pub use optimizer::AdamWStep;
 pub use pool::release_memory;
+pub use pooling::{Pooling, average_pool, max_pool};
 use profile::{Direction, Kind};
 use simd::Isa;
 pub use threads::{ThreadsError, set_threads, threads};
@@ -91,38 +93,84 @@ pub struct Stride {
     pub upsample: bool,
 }
 
-/// What a layer adds to its products.
+/// What a layer adds to its products, and where it holds the sum.
 #[derive(Clone, Debug, Default)]
 pub struct Added<const D: usize> {
     /// One number a channel: `[1, O]` the same for all samples, `[N, O]` one for each.
     pub bias: Option<Tensor<2>>,
     /// Something of the result's shape.
     pub residual: Option<Tensor<D>>,
+    /// What the sum is held between.
+    pub bounds: Bounds,
+}
+
+/// The numbers that a result is held between: `min(high, max(low, y))`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// The least.
+    pub low: f32,
+    /// The greatest.
+    pub high: f32,
+}
+
+impl Bounds {
+    /// Every number as it is.
+    pub const NONE: Self = Self { low: f32::NEG_INFINITY, high: f32::INFINITY };
+    /// A rectified linear unit, `max(0, y)`.
+    pub const RELU: Self = Self { low: 0.0, high: f32::INFINITY };
+    /// `min(6, max(0, y))`.
+    pub const RELU6: Self = Self { low: 0.0, high: 6.0 };
+
+    /// Holds a tensor between them.
+    pub fn hold<const D: usize>(self, y: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::NONE => y,
+            Self::RELU => burn::tensor::activation::relu(y),
+            Self { low, high } => y.clamp(low, high),
+        }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 /// A 2-D convolution (cross-correlation),
-/// `y[n,o] = sum_i x[n,i] * weight[o,i] + bias[n,o] + residual[n,o]`. The weight may be in half
-/// precision; the result is of the type of `x`.
+/// `y[n,o] = sum_i x[n,i] * weight[o,i] + bias[n,o] + residual[n,o]`, held between bounds. The weight may be
+/// in half precision; the result is of the type of `x`.
 ///
 /// # Shapes
 /// `x` `[N, H, W, I]`, `weight` `[O, I, KH, KW]`, result
 /// `[N, (H + top + bottom - KH) / step + 1, (W + left + right - KW) / step + 1, O]`, where H and W
-/// are twice the picture's if it is upsampled.
-pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, added: Added<4>, stride: Stride) -> Tensor<4> {
+/// are twice the picture's if it is upsampled. A weight `[I, 1, KH, KW]` convolves each channel by itself.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, mut added: Added<4>, stride: Stride) -> Tensor<4> {
     let bias_is_fast = added.bias.as_ref().is_none_or(|bias| is_fast(&[kind(bias)]));
     let residual_is_fast = added.residual.as_ref().is_none_or(|x| is_fast(&[kind(x)]));
-    if !bias_is_fast || !residual_is_fast || !is_fast(&[kind(&x)]) || !is_fast_weight(&weight) {
+    let fast = bias_is_fast && residual_is_fast && is_fast(&[kind(&x)]) && is_fast_weight(&weight);
+    let differentiated = x.device().is_autodiff()
+        || weight.device().is_autodiff()
+        || added.bias.as_ref().is_some_and(|bias| bias.device().is_autodiff())
+        || added.residual.as_ref().is_some_and(|x| x.device().is_autodiff());
+    let elsewhere = differentiated || stride.upsample;
+    if !fast || elsewhere && conv::is_depthwise(x.dims(), weight.dims()) {
         return stock::conv2d(x, weight, added, stride);
     }
-    let bias = added.bias.unwrap_or_else(|| no_bias(&weight));
+    let bias = added.bias.take().unwrap_or_else(|| no_bias(&weight));
+    if !differentiated {
+        let operands = [flex::unwrap(x), flex::unwrap(weight), flex::unwrap(bias)];
+        let residual = added.residual.map(flex::unwrap);
+        return flex::wrap(autodiff::convolve(operands, residual, added.bounds, stride));
+    }
     let [x, weight] = [x, weight].map(Tensor::into_dispatch);
     let bias = bias.into_dispatch();
-    Tensor::from_dispatch(match added.residual {
+    added.bounds.hold(Tensor::from_dispatch(match added.residual {
         None => Dispatch::fast_conv2d(x, weight, bias, stride),
         Some(residual) => {
             Dispatch::fast_conv2d_residual(x, weight, bias, residual.into_dispatch(), stride)
         }
-    })
+    }))
 }
 
 /// A bias of zeros, which takes no part in differentiation.
@@ -184,6 +232,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, added: Added<2>) -> Tensor<2> {
     let added = Added {
         bias: added.bias,
         residual: added.residual.map(|x| x.reshape([rows, 1, 1, outputs])),
+        bounds: added.bounds,
     };
     let stride = Stride { step: 1, padding: Padding::all(0), upsample: false };
     let weight = weight.reshape([outputs, inputs, 1, 1]);

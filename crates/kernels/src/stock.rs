@@ -1,8 +1,11 @@
 //! The same operations from Burn's own, for every other backend and element type.
 
-use burn::tensor::{Tensor, module, ops::ConvOptions};
+use burn::tensor::{
+    Tensor, module,
+    ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
+};
 
-use crate::{Activation, AdamWStep, Added, Gelu, Padding, Stride};
+use crate::{Activation, AdamWStep, Added, Gelu, Padding, Pooling, Stride, conv};
 
 pub(crate) fn conv2d(
     x: Tensor<4>,
@@ -13,7 +16,9 @@ pub(crate) fn conv2d(
     let x = if stride.upsample { upsample(x) } else { x };
     let Padding { top, bottom, left, right } = stride.padding;
     let step = [stride.step, stride.step];
-    let options = ConvOptions::new_with_padding(step, [(top, bottom), (left, right)], [1, 1], 1);
+    let padding = [(top, bottom), (left, right)];
+    let groups = if conv::is_depthwise(x.dims(), weight.dims()) { x.dims()[3] } else { 1 };
+    let options = ConvOptions::new_with_padding(step, padding, [1, 1], groups);
     // The products are computed as precisely as the weight is, everything else as `x` is.
     let (outer, inner) = (x.dtype(), weight.dtype());
     let x = x.cast(inner).permute([0, 3, 1, 2]);
@@ -25,10 +30,23 @@ pub(crate) fn conv2d(
         }
         None => y,
     };
-    match added.residual {
+    added.bounds.hold(match added.residual {
         Some(residual) => y + residual,
         None => y,
-    }
+    })
+}
+
+pub(crate) fn average_pool(x: Tensor<4>, pooling: Pooling) -> Tensor<4> {
+    let Pooling { window, step, padding } = pooling;
+    let options = AvgPoolOptions::new(window).with_stride([step; 2]).with_padding([padding; 2]);
+    let options = options.with_count_include_pad(false);
+    module::avg_pool2d(x.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
+}
+
+pub(crate) fn max_pool(x: Tensor<4>, pooling: Pooling) -> Tensor<4> {
+    let Pooling { window, step, padding } = pooling;
+    let options = MaxPoolOptions::new(window).with_stride([step; 2]).with_padding([padding; 2]);
+    module::max_pool2d(x.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
 }
 
 /// Repeats every pixel twice in both directions.
@@ -65,10 +83,10 @@ pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, added: Added<2>) -> Tensor
         Some(bias) => y + bias,
         None => y,
     };
-    match added.residual {
+    added.bounds.hold(match added.residual {
         Some(residual) => y + residual,
         None => y,
-    }
+    })
 }
 
 pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {

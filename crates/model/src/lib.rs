@@ -36,4 +36,4 @@ pub use likelihood::{DensityBits, Known, Likelihood};
 pub use lora::{adapter_values, attach_lora, lora_targets};
 pub use plan::{Plan, SamplerChoice};
 pub use scheduler::{SchedulerConfig, VarianceType};
-pub use weights::fill;
+pub use weights::{StateWeights, fill, from_tensors};

@@ -7,9 +7,9 @@ use std::path::Path;
 use sumi_formats::{Dtype, Floats, FormatError, StateDict};
 use sumi_nn::{LoadError, Precision, Weights, load};
 
-/// A state dict that modules take their tensors out of, each borrowed from the mapped file where
+/// A state dict that networks take their tensors out of, each borrowed from the mapped file where
 /// it needs no conversion, else read and converted by itself.
-struct StateWeights {
+pub struct StateWeights {
     state: StateDict,
     /// Why a tensor could not be read, which says more than a [`LoadError`] can.
     error: Option<FormatError>,
@@ -67,8 +67,21 @@ pub fn fill<M: Module>(
     path: &Path,
     precision: Precision,
 ) -> Result<M, ModelError> {
+    from_tensors(state, path, |weights| load(module, weights, precision))
+}
+
+/// What `make` builds from the tensors of a file or of several: a network whose weights are not the file's as they are,
+/// such as [`sumi_networks::inception::Inception::load`].
+///
+/// # Errors
+/// Those of [`fill`].
+pub fn from_tensors<N>(
+    state: StateDict,
+    path: &Path,
+    make: impl FnOnce(&mut StateWeights) -> Result<N, LoadError>,
+) -> Result<N, ModelError> {
     let mut weights = StateWeights { state, error: None };
-    load(module, &mut weights, precision).map_err(|source| match weights.error {
+    make(&mut weights).map_err(|source| match weights.error {
         Some(error) => ModelError::Format(error),
         None => ModelError::Weights { path: path.to_path_buf(), source },
     })

@@ -3,6 +3,8 @@
 pub mod bert;
 pub mod classifier;
 pub mod clip;
+pub mod efficientnet_lite;
+pub mod inception;
 mod levels;
 pub mod t5;
 mod tokens;

@@ -2,7 +2,8 @@
 
 A number is made from the name of its tensor and its place in it: `uniform(name, shape)`, in [-1, 1), from the upper 24
 bits of splitmix64's output number i, seeded with the FNV-1a hash of the name. A weight is u / sqrt(fan_in), a
-normalisation's gain 1 + 0.1 u, a bias 0.1 u.
+normalisation's gain 1 + 0.1 u, a bias 0.1 u, a running variance (1 + u / 2) / 6, by which a convolution's products keep
+the size that they have before a ReLU.
 """
 
 import math
@@ -33,7 +34,9 @@ def weight(name, shape):
     u = uniform(name, shape)
     if len(shape) > 1:
         u = u / math.sqrt(math.prod(shape[1:]))
-    elif "norm" in name.lower() and name.endswith(".weight"):
+    elif name.endswith(".running_var"):
+        u = (1 + 0.5 * u) / 6
+    elif ("norm" in name.lower() or "bn" in name.lower()) and name.endswith(".weight"):
         u = 1 + 0.1 * u
     else:
         u = 0.1 * u

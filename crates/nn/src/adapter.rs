@@ -119,7 +119,7 @@ impl Adapter {
 
     /// `weight + s B A`.
     fn added_to(&self, weight: Tensor<2>) -> Tensor<2> {
-        let added = Added { bias: None, residual: Some(weight) };
+        let added = Added { residual: Some(weight), ..Added::default() };
         // Its second factor is a layer's weight, which it transposes.
         sumi_kernels::linear(self.scaled_up(), self.down.val().transpose(), added)
     }
@@ -168,11 +168,18 @@ pub(crate) trait Adapted<const D: usize> {
     fn weight_rows(&self) -> Tensor<2>;
 
     /// The layer with its adapters.
-    fn adapted(&self, x: Tensor<D>, added: Added<D>) -> Tensor<D> {
-        let adapters = self.adapters();
-        if adapters.is_empty() {
+    fn adapted(&self, x: Tensor<D>, mut added: Added<D>) -> Tensor<D> {
+        if self.adapters().is_empty() {
             return self.product(x, added);
         }
+        // What the adapters add is held between the bounds too.
+        let bounds = std::mem::take(&mut added.bounds);
+        bounds.hold(self.with_adapters(x, added))
+    }
+
+    /// [`Self::adapted`] without bounds, where there are adapters.
+    fn with_adapters(&self, x: Tensor<D>, added: Added<D>) -> Tensor<D> {
+        let adapters = self.adapters();
         let low_rank =
             |y, adapter: &Adapter| Self::up(self.down(x.clone(), adapter), adapter.scaled_up(), y);
         if adapters.iter().all(|adapter| adapter.magnitude.is_none()) {
@@ -220,7 +227,7 @@ impl Adapted<2> for Linear {
     }
 
     fn up(h: Tensor<2>, up: Tensor<2>, onto: Tensor<2>) -> Tensor<2> {
-        sumi_kernels::linear(h, up, Added { bias: None, residual: Some(onto) })
+        sumi_kernels::linear(h, up, Added { residual: Some(onto), ..Added::default() })
     }
 
     fn weight_rows(&self) -> Tensor<2> {
@@ -249,7 +256,7 @@ impl Adapted<4> for Conv2d {
     fn up(h: Tensor<4>, up: Tensor<2>, onto: Tensor<4>) -> Tensor<4> {
         let [outputs, rank] = up.dims();
         let stride = Stride { step: 1, padding: Padding::all(0), upsample: false };
-        let added = Added { bias: None, residual: Some(onto) };
+        let added = Added { residual: Some(onto), ..Added::default() };
         sumi_kernels::conv2d(h, up.reshape([outputs, rank, 1, 1]), added, stride)
     }
 

@@ -4,7 +4,7 @@ use crate::adapter::Adapted;
 use crate::{Adapter, Init, Pass};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
-use sumi_kernels::{Activation, Added, GroupStatistics, Padding, Stride};
+use sumi_kernels::{Activation, Added, Bounds, GroupStatistics, Padding, Stride};
 
 /// PyTorch's default bound for weights and biases, `1 / sqrt(fan_in)`.
 fn default_bound(fan_in: usize) -> f64 {
@@ -60,14 +60,14 @@ impl Linear {
     /// `[R, in]` to `[R, out]`, which is the residual's shape too.
     pub fn forward_onto(&self, x: Tensor<2>, residual: Option<Tensor<2>>) -> Tensor<2> {
         let bias = self.bias.as_ref().map(|bias| bias.val().unsqueeze());
-        self.adapted(x, Added { bias, residual })
+        self.adapted(x, Added { bias, residual, ..Added::default() })
     }
 }
 
 /// A 2-D convolution.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// `[out, in, k, k]`.
+    /// `[out, in, k, k]`, or `[out, 1, k, k]` where every channel is convolved by itself.
     pub weight: Param<Tensor<4>>,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
@@ -85,8 +85,13 @@ impl Conv2d {
         kernel: usize,
         stride: Stride,
     ) -> Self {
-        let bound = default_bound(inputs * kernel * kernel);
-        let weight = init.uniform([outputs, inputs, kernel, kernel], bound);
+        Self::shaped(init, [outputs, inputs, kernel, kernel], stride)
+    }
+
+    /// [`Conv2d::new`] with a weight of that shape: a kernel of any height and width, or of each channel by itself.
+    pub fn shaped(init: &mut Init, weight: [usize; 4], stride: Stride) -> Self {
+        let bound = default_bound(weight[1..].iter().product());
+        let (outputs, weight) = (weight[0], init.uniform(weight, bound));
         let bias = init.uniform([outputs], bound);
         Self { weight, bias: Some(bias), adapters: Vec::new(), stride }
     }
@@ -156,7 +161,21 @@ impl Conv2d {
             (Some(bias), Some(shift)) => Some(shift + bias),
             (bias, shift) => bias.or(shift),
         };
-        self.adapted(x, Added { bias, residual })
+        self.adapted(x, Added { bias, residual, ..Added::default() })
+    }
+
+    /// Adds `residual` to the result and holds the sum between bounds.
+    ///
+    /// # Shapes
+    /// `[N, H, W, in]` to `[N, H', W', out]`, which is the residual's shape too.
+    pub fn forward_within(
+        &self,
+        x: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        bounds: Bounds,
+    ) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(|bias| bias.val().unsqueeze());
+        self.adapted(x, Added { bias, residual, bounds })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod attention;
+mod batch_norm;
 mod init;
 mod layers;
 mod parameters;
@@ -20,6 +21,7 @@ mod walk;
 
 pub use adapter::{Adapter, AdapterError, AdapterValues, folded};
 pub use attention::{SelfAttention, SelfAttentionConfig};
+pub use batch_norm::{FoldedNorms, Source};
 pub use init::Init;
 pub use layers::{Conv2d, Dropout, Embedding, GroupNorm, LayerNorm, Linear};
 pub use parameters::{
@@ -31,7 +33,9 @@ pub use precision::{Precision, to_precision};
 pub use resample::{Downsample, Upsample};
 pub use resnet::{ResnetBlock, ResnetBlockConfig};
 pub use rms_norm::RmsNorm;
-pub use sumi_kernels::{Activation, Gelu, GroupStatistics, Padding, Stride};
+pub use sumi_kernels::{
+    Activation, Bounds, Gelu, GroupStatistics, Padding, Pooling, Stride, average_pool, max_pool,
+};
 pub use time::{SinusoidConfig, TimestepEmbedding, sinusoid};
 pub use transformer::{
     CrossAttention, CrossAttentionConfig, FeedForward, Geglu, TransformerBlock,

@@ -87,6 +87,11 @@ pub trait Weights {
 
     /// The tensors that were not taken.
     fn left(&self) -> Vec<String>;
+
+    /// Under which name the file has a tensor, for errors.
+    fn stored_name(&self, name: &str) -> String {
+        name.to_string()
+    }
 }
 
 impl Weights for BTreeMap<String, (Vec<usize>, Vec<f32>)> {
@@ -136,6 +141,22 @@ pub fn load<M: Module>(
     match names.is_empty() {
         true => Ok(module),
         false => Err(LoadError::Unexpected { names }),
+    }
+}
+
+/// Whether there is a tensor of that name and shape.
+pub(crate) fn check_shape(
+    weights: &impl Weights,
+    name: &str,
+    expected: &[usize],
+) -> Result<(), LoadError> {
+    let (found, name) = (weights.shape_of(name), weights.stored_name(name));
+    match found {
+        None => Err(LoadError::Missing { name, shape: expected.to_vec() }),
+        Some(found) if found != expected => {
+            Err(LoadError::Shape { name, expected: expected.to_vec(), found })
+        }
+        Some(_) => Ok(()),
     }
 }
 
@@ -197,12 +218,7 @@ impl<W: Weights> Assign<'_, W> {
     /// The tensor of the parameter at the present path.
     fn take(&mut self, expected: Vec<usize>) -> Result<TensorData, LoadError> {
         let name = self.path.join(".");
-        let Some(found) = self.weights.shape_of(&name) else {
-            return Err(LoadError::Missing { name, shape: expected });
-        };
-        if found != expected {
-            return Err(LoadError::Shape { name, expected, found });
-        }
+        check_shape(self.weights, &name, &expected)?;
         let layer = self.containers.last().map_or("", String::as_str);
         let precision = match is_rounded(layer, expected.len()) {
             true => self.precision,

@@ -20,12 +20,16 @@ pub fn uniform(name: &str, len: usize) -> Vec<f64> {
     (1..=len as u64).map(number).collect()
 }
 
-/// The parameter of this name: u / sqrt(fan_in), a normalisation's gain 1 + 0.1 u, a bias 0.1 u.
+/// The parameter of this name: u / sqrt(fan_in), a normalisation's gain 1 + 0.1 u, a bias 0.1 u, a running variance
+/// (1 + u / 2) / 6, by which a convolution's products keep the size that they have before a ReLU.
 pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     let u = uniform(name, shape.iter().product());
     let root = (shape.iter().skip(1).product::<usize>() as f64).sqrt();
-    let gain = name.to_lowercase().contains("norm") && name.ends_with(".weight");
+    let lower = name.to_lowercase();
+    let gain = (lower.contains("norm") || lower.contains("bn")) && name.ends_with(".weight");
+    let variance = name.ends_with(".running_var");
     let value = |u: f64| match shape.len() {
+        1 if variance => (1.0 + 0.5 * u) / 6.0,
         1 if gain => 1.0 + 0.1 * u,
         1 => 0.1 * u,
         _ => u / root,
@@ -45,5 +49,7 @@ mod tests {
         assert_eq!(weight("norm.weight", &[3]), u.map(|u| (1.0 + 0.1 * u) as f32));
         assert_eq!(weight("norm.weight", &[1, 3]), u.map(|u| (u / 3f64.sqrt()) as f32));
         assert_eq!(weight("norm.bias", &[1]), [0.069_419_06]);
+        assert_eq!(weight("bn.weight", &[2]), [1.015_849_9, 0.969_294_6]);
+        assert_eq!(weight("bn.running_var", &[2]), [0.226_943_17, 0.144_000_25]);
     }
 }

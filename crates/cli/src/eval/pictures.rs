@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use std::path::Path;
 use sumi_data::{DataConfig, Fit, Pictures, Source};
-use sumi_formats::npz;
+use sumi_features::{Npz, read_npz};
 use sumi_model::Model;
 
 /// How many points are enough to measure a shape of the plane.
@@ -37,7 +37,14 @@ pub fn load(data: &Path, model: &Model) -> Result<Pictures, CliError> {
         }
         (_, Some(Source::Digits)) => held_out_digits(model)?,
         (_, Some(source)) => whole(source)?,
-        (path, None) if path.extension().is_some_and(|ending| ending == "npz") => read_npz(path)?,
+        (path, None) if path.extension().is_some_and(|ending| ending == "npz") => {
+            match read_npz(path)? {
+                Npz::Pictures(pictures) => pictures,
+                Npz::Statistics(_) => {
+                    return failed("expected pictures, found statistics".into());
+                }
+            }
+        }
         (path, None) => {
             let found = if path.exists() { "a file of another kind" } else { "nothing" };
             return failed(format!(
@@ -73,45 +80,4 @@ fn held_out_digits(model: &Model) -> Result<Pictures, CliError> {
     let own = own.and_then(|data| serde_json::from_value::<DataConfig>(data.clone()).ok());
     let own = own.filter(|own| own.source == Source::Digits && own.held_out_fraction > 0.0);
     Ok(sumi_data::load_split(&own.unwrap_or_else(DataConfig::digits))?.1)
-}
-
-fn read_npz(path: &Path) -> Result<Pictures, CliError> {
-    let failed = |what: String| CliError::Failed(format!("{}: {what}", path.display()));
-    let map = npz::read(path)?;
-    let Some(images) = map.get("arr_0") else {
-        let names: Vec<&str> = map.names().take(5).collect();
-        return Err(failed(format!("expected an array \"arr_0\", found {names:?}")));
-    };
-    let (&[n, height_px, width_px, channels], sumi_formats::Dtype::U8) =
-        (images.shape.as_slice(), images.dtype)
-    else {
-        return Err(failed(format!(
-            "arr_0: expected uint8 [N,H,W,C], found {} {:?}",
-            images.dtype.name(),
-            images.shape
-        )));
-    };
-    let labels = match map.get("arr_1") {
-        None => vec![0; n],
-        Some(labels) => {
-            let values = labels.to_i64()?;
-            let labels: Vec<u32> = values.iter().filter_map(|&l| u32::try_from(l).ok()).collect();
-            if labels.len() != n || values.len() != n {
-                return Err(failed(format!("arr_1: expected {n} classes from 0, found others")));
-            }
-            labels
-        }
-    };
-    let classes = labels.iter().max().map_or(1, |&most| most as usize + 1);
-    let pictures = Pictures {
-        height_px,
-        width_px,
-        channels,
-        pixels: images.data.clone(),
-        labels,
-        class_names: (0..classes).map(|class| class.to_string()).collect(),
-        max_value: u8::MAX,
-    };
-    pictures.check().map_err(|error| failed(error.to_string()))?;
-    Ok(pictures)
 }

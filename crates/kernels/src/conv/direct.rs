@@ -367,11 +367,8 @@ impl Tasks<'_> {
                     let mut value = S::load(products.add(i * PANEL + at));
                     if let Some(added) = pass.added {
                         let bias = added.of(sample, pass.to).as_ptr().add(channel + at);
-                        value = S::add(value, S::load_first(bias, left));
-                        if let Some(residual) = added.residual {
-                            let residual = residual.as_ptr().add(pixel + at);
-                            value = S::add(value, S::load_first(residual, left));
-                        }
+                        let bias = S::load_first(bias, left);
+                        value = added.to::<S>(value, bias, pixel + at, left);
                     }
                     S::store_first(pass.result.at(pixel + at), left, value);
                 }

@@ -193,11 +193,8 @@ impl Tasks<'_> {
                 // SAFETY: the caller's promise; what is added is as large as the result.
                 unsafe {
                     let value = S::load_first(products.add(i * stride + at), left);
-                    let mut value = S::add(value, S::load_first(bias.as_ptr().add(at), left));
-                    if let Some(residual) = added.residual {
-                        let residual = residual.as_ptr().add(place + at);
-                        value = S::add(value, S::load_first(residual, left));
-                    }
+                    let bias = S::load_first(bias.as_ptr().add(at), left);
+                    let value = added.to::<S>(value, bias, place + at, left);
                     S::store_first(result.at(place + at), left, value);
                 }
             }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Added, Padding, Stride,
+    Added, Bounds, Padding, Stride,
     conv::{self, Shape},
     stock,
 };
@@ -133,7 +133,7 @@ fn agrees_with_the_reference() {
         db.iter().enumerate().for_each(|(at, db)| total[at % shape.outputs] += db);
         everywhere(|isa| {
             let what = format!("{isa:?} {:?} {:?} / {:?}", case.x, case.weight, case.stride);
-            let added = |bias, residual| conv::Added { bias, residual };
+            let added = |bias, residual| conv::Added { bias, residual, bounds: Bounds::NONE };
             let ours = [
                 conv::forward(isa, &shape, &x, weight.as_slice().into(), added(shared, None)),
                 conv::forward(
@@ -204,7 +204,7 @@ fn a_sample_does_not_depend_on_its_batch() {
         for isa in Isa::available() {
             let run = |n: usize, x: &[f32]| {
                 let shape = Shape::new([n, size, size, channels], weight, step, padding, 1);
-                let added = conv::Added { bias: &bias, residual: None };
+                let added = conv::Added { bias: &bias, residual: None, bounds: Bounds::NONE };
                 let y = conv::forward(isa, &shape, x, w.as_slice().into(), added);
                 let dx = conv::input_gradient(isa, &shape, &y, w.as_slice().into());
                 (y, dx)
@@ -229,7 +229,8 @@ fn through_autodiff(case: &Case, each: bool, stock: bool) -> [Vec<f32>; 5] {
     let weight = tensor(&weight, case.weight(), true);
     let bias = tensor::<2>(&bias[..rows * output[3]], [rows, output[3]], true);
     let residual = tensor(&residual, output, true);
-    let added = Added { bias: Some(bias.clone()), residual: Some(residual.clone()) };
+    let added =
+        Added { bias: Some(bias.clone()), residual: Some(residual.clone()), bounds: Bounds::NONE };
     let y = if stock {
         stock::conv2d(x.clone(), weight.clone(), added, case.stride)
     } else {
@@ -262,7 +263,7 @@ fn half_precision_weights_act_as_the_numbers_they_hold() {
             let weight = tensor(&weight, case.weight(), false).cast(dtype);
             let run = |weight| {
                 let bias = Some(tensor(&bias[..case.weight[0]], [1, case.weight[0]], false));
-                let added = Added { bias, residual: None };
+                let added = Added { bias, ..Added::default() };
                 numbers(crate::conv2d(tensor(&x, case.x, false), weight, added, case.stride))
             };
             let (half, whole) = (run(weight.clone()), run(weight.cast(DType::F32)));
@@ -306,7 +307,7 @@ fn linear_agrees_with_the_reference() {
             let x = tensor(x, [rows, inputs], false);
             let bias = Some(tensor(&b, [1, outputs], false));
             let w = tensor(&w, [outputs, inputs], false);
-            numbers(crate::linear(x, w, Added { bias, residual: None }))
+            numbers(crate::linear(x, w, Added { bias, ..Added::default() }))
         };
         let ours = run(&x, rows);
         assert_near(&ours, &y, 1e-5, &format!("{rows} {inputs} {outputs}"));

@@ -232,7 +232,7 @@ fn operations_agree_with_burn_through_autodiff() {
             stock::group_norm(attended, g, b, 4, 1e-5, Activation::Silu)
         };
         let (x, w) = (x2.clone(), w2.clone());
-        let b = crate::Added { bias: Some(b2.clone().unsqueeze()), residual: None };
+        let b = crate::Added { bias: Some(b2.clone().unsqueeze()), ..Default::default() };
         let flat = if ours { crate::linear(x, w, b) } else { stock::linear(x, w, b) };
         let flat = if ours { crate::silu(flat) } else { burn::tensor::activation::silu(flat) };
         let value = [numbers(normed.clone()), numbers(flat.clone())].concat();

@@ -88,7 +88,7 @@ fn compare(
     let stop = Stop::listen()?;
     let show = args.report.is_some() || asked.neighbours;
     let drawn = fake.describe();
-    let mut see = |set: &mut sets::Set, name| {
+    let see = |set: &mut sets::Set, name| {
         set.see(extractor.as_ref(), (name, args.seen.batch, show), &stop)
     };
     let real = match (real.take(), real_path) {

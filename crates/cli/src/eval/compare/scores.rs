@@ -101,10 +101,10 @@ pub fn score(
 
 impl Scores {
     fn set_prdc(&mut self, found: &sumi_metrics::Manifolds) {
-        self.precision = Some(found.precision);
-        self.recall = Some(found.recall);
-        self.density = Some(found.density);
-        self.coverage = Some(found.coverage);
+        self.precision = Some(found.precision());
+        self.recall = Some(found.recall());
+        self.density = Some(found.density());
+        self.coverage = Some(found.coverage());
     }
 
     /// The numbers, each under the name that `--json` gives it.

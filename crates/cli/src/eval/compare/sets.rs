@@ -241,7 +241,7 @@ impl Set {
         let thumbnails = if show { THUMBNAILS } else { 0 };
         let options = Collect { batch, thumbnails, thumbnail_px: THUMBNAIL_PX };
         let requested = || stop.requested();
-        let mut gone_through = |source: &mut dyn Source| -> Result<Collected, CliError> {
+        let gone_through = |source: &mut dyn Source| -> Result<Collected, CliError> {
             let bar = progress::bar(name, source.count() as u64);
             let collected = collect(source, extractor, &options, &mut |more| {
                 bar.inc(more as u64);

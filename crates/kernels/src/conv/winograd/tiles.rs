@@ -295,16 +295,15 @@ impl Gather<'_> {
                 let of_sample = added.of(places.sample, self.pictures.channels);
                 bias = S::load_first(of_sample.as_ptr().add(channel), left);
             }
-            let residual = self.added.and_then(|added| added.residual);
             for (r, row) in square.iter().enumerate() {
                 for (c, &value) in row.iter().enumerate() {
                     let Some(pixel) = places.pixel(r, c) else { continue };
-                    let mut value = S::add(value, bias);
-                    if let Some(residual) = residual {
-                        let from = residual.as_ptr().add(pixel + channel);
-                        value = S::add(value, S::load_first(from, left));
-                    }
-                    S::store_first(self.to.at(pixel + channel), left, value);
+                    let place = pixel + channel;
+                    let value = match self.added {
+                        Some(added) => added.to::<S>(value, bias, place, left),
+                        None => value,
+                    };
+                    S::store_first(self.to.at(place), left, value);
                 }
             }
         }
