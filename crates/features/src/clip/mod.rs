@@ -49,7 +49,9 @@ impl Clip {
             .map_err(|error| wrong(&path, error))?;
         let preprocess = Preprocess::open(folder)?;
         let vision = config.vision();
-        preprocess.check(vision.num_channels, vision.image_size).map_err(|why| wrong(folder, why))?;
+        preprocess
+            .check(vision.num_channels, vision.image_size)
+            .map_err(|why| wrong(folder, why))?;
         let state = checkpoint::open_component(folder, CLASS)?;
         let weights = state.iter().map(|(_, entry)| entry.path()).min().unwrap_or(folder);
         let weights = weights.to_path_buf();
@@ -138,7 +140,10 @@ impl Clip {
     fn rows(&self, embeds: &[f32]) -> Result<Tensor<2>> {
         if !embeds.len().is_multiple_of(self.dims) {
             let found = embeds.len();
-            return Err(network(format!("expected vectors of {}, found {found} numbers", self.dims)));
+            return Err(network(format!(
+                "expected vectors of {}, found {found} numbers",
+                self.dims
+            )));
         }
         let shape = [embeds.len() / self.dims, self.dims];
         Ok(Tensor::from_data(TensorData::new(embeds.to_vec(), shape), &self.model.device()))

@@ -143,7 +143,8 @@ impl Preprocess {
             }
         };
         let [_, h, w] = self.dims();
-        let cut = if self.do_center_crop { format!(", middle {w} x {h} px") } else { String::new() };
+        let cut =
+            if self.do_center_crop { format!(", middle {w} x {h} px") } else { String::new() };
         format!("{how} ({} with antialiasing, as PIL's){cut}", self.filter().name())
     }
 
