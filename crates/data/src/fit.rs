@@ -1,4 +1,5 @@
-use image::imageops::{self, FilterType};
+use crate::resize::{Filter, MAX_SIDE_PX, resize};
+use image::imageops;
 use image::{ImageBuffer, Pixel};
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +23,7 @@ pub(crate) type Raster<P> = ImageBuffer<P, Vec<u8>>;
 
 /// Makes a picture one of `size_px`, height and width, or says what was expected of it.
 ///
-/// Scaling is bicubic (Catmull-Rom), with the filter widened when it scales down so that nothing
-/// aliases.
+/// Scaling is Pillow's bicubic.
 pub(crate) fn fit<P: Pixel<Subpixel = u8> + 'static>(
     picture: Raster<P>,
     size_px: [usize; 2],
@@ -46,7 +46,7 @@ pub(crate) fn fit<P: Pixel<Subpixel = u8> + 'static>(
             imageops::replace(&mut padded, &picture, left.into(), top.into());
             Ok(padded)
         }
-        Fit::Stretch => Ok(imageops::resize(&picture, wanted_w, wanted_h, FilterType::CatmullRom)),
+        Fit::Stretch => scale(&picture, wanted_w, wanted_h),
         Fit::CentreCrop => {
             // The side that lacks more decides; the other rounds to nearest, which cannot fall below
             // what is wanted.
@@ -56,21 +56,31 @@ pub(crate) fn fit<P: Pixel<Subpixel = u8> + 'static>(
             let (wanted, own) = (u64::from(wanted), u64::from(own));
             let scaled = |side: u32| {
                 let side = (u64::from(side) * wanted + own / 2) / own;
-                u32::try_from(side).ok().filter(|&side| side <= MAX_SCALED_PX)
+                // A strip one pixel wide would otherwise grow without bound.
+                u32::try_from(side).ok().filter(|&side| side as usize <= MAX_SIDE_PX)
             };
             let (Some(width), Some(height)) = (scaled(width), scaled(height)) else {
                 return Err("a picture less narrow than this one".to_owned());
             };
-            let resized = imageops::resize(&picture, width, height, FilterType::CatmullRom);
+            let resized = scale(&picture, width, height)?;
             let (left, top) = ((width - wanted_w) / 2, (height - wanted_h) / 2);
             Ok(imageops::crop_imm(&resized, left, top, wanted_w, wanted_h).to_image())
         }
     }
 }
 
-/// The longest side that scaling may give, in pixels: a strip one pixel wide would otherwise grow
-/// without bound.
-const MAX_SCALED_PX: u32 = 65_536;
+fn scale<P: Pixel<Subpixel = u8> + 'static>(
+    picture: &Raster<P>,
+    width: u32,
+    height: u32,
+) -> std::result::Result<Raster<P>, String> {
+    let (own_w, own_h) = picture.dimensions();
+    let dims = [own_h as usize, own_w as usize, usize::from(P::CHANNEL_COUNT)];
+    let size_px = [height as usize, width as usize];
+    let pixels = resize(picture.as_raw(), dims, size_px, Filter::Bicubic);
+    let pixels = pixels.map_err(|error| error.to_string())?;
+    Raster::from_raw(width, height, pixels).ok_or_else(|| "whole pictures".to_owned())
+}
 
 #[cfg(test)]
 mod tests {

@@ -95,7 +95,7 @@ impl Resizing {
     /// `[C, H, W]` to `[C, height, width]`.
     ///
     /// # Errors
-    /// A side of 0 or beyond 65,536 pixels; another count of numbers than `dims` says.
+    /// A side of 0, or beyond 65,536 pixels in what comes out; another count of numbers than `dims` says.
     pub fn planes(self, planes: &[f32], dims: [usize; 3], size_px: [usize; 2]) -> Result<Vec<f32>> {
         let [c, h, w] = dims;
         check(planes.len(), [h, w, c], size_px)?;
@@ -143,7 +143,7 @@ impl Resizing {
 /// `[H, W, C]` to `[height, width, C]`.
 ///
 /// # Errors
-/// A side of 0 or beyond 65,536 pixels, or not 1 to 4 channels; another count of pixels than `dims` says.
+/// A side of 0, or beyond 65,536 pixels in what comes out, or not 1 to 4 channels; another count of pixels than `dims` says.
 pub fn resize(
     pixels: &[u8],
     dims: [usize; 3],
@@ -162,12 +162,15 @@ pub fn resize(
 }
 
 fn check(found: usize, [h, w, c]: [usize; 3], size_px: [usize; 2]) -> Result<()> {
-    for (field, [h, w]) in [("size of a picture to resize", [h, w]), ("size to resize to", size_px)]
-    {
-        if h == 0 || w == 0 || h.max(w) > MAX_SIDE_PX {
-            let expected = format!("1 to {MAX_SIDE_PX} px on a side");
-            return Err(DataError::value(field, expected, format!("{w} x {h}")));
-        }
+    if h == 0 || w == 0 {
+        let expected = "at least 1 px on a side";
+        return Err(DataError::value("picture to resize", expected, format!("{w} x {h}")));
+    }
+    let [height, width] = size_px;
+    if height == 0 || width == 0 || height.max(width) > MAX_SIDE_PX {
+        let expected = format!("1 to {MAX_SIDE_PX} px on a side");
+        let found = format!("{width} x {height}");
+        return Err(DataError::value("size to resize to", expected, found));
     }
     match h.checked_mul(w).and_then(|area| area.checked_mul(c)) {
         Some(expected) if expected == found => Ok(()),

@@ -137,7 +137,7 @@ fn what_cannot_be_resized_is_refused() {
     let refused = |dims, size| resize(&[0; 12], dims, size, Filter::Box).unwrap_err().to_string();
     assert!(refused([2, 2, 3], [0, 4]).contains("size to resize to: expected 1 to 65536 px"));
     assert!(refused([2, 2, 3], [4, 70_000]).contains("found 70000 x 4"));
-    assert!(refused([0, 2, 3], [4, 4]).contains("size of a picture to resize"));
+    assert!(refused([0, 2, 3], [4, 4]).contains("picture to resize: expected at least 1 px"));
     assert!(refused([2, 3, 3], [4, 4]).contains("expected 3 x 2 pixels of 3 channels, found 12"));
     assert!(refused([1, 1, 12], [4, 4]).contains("expected 1 to 4, found 12"));
     let planes = Resizing::TorchBilinear.planes(&[0.0; 5], [2, 1, 3], [2, 2]);

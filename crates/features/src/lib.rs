@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod captions;
+pub mod clip;
 mod collect;
 mod diversity;
 mod error;

@@ -44,4 +44,4 @@ def weight(name, shape):
 
 
 def tensor(values):
-    return torch.from_numpy(values.astype(np.float32))
+    return torch.from_numpy(np.asarray(values, dtype=np.float32))

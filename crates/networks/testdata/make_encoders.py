@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import BertConfig, BertModel, CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextModelWithProjection
 from transformers import T5Config, T5EncoderModel
 
 from formula import tensor, uniform, weight
@@ -24,7 +25,8 @@ HERE = Path(__file__).parent
 def fill(model, prefix=""):
     shapes = {}
     for name, parameter in model.named_parameters():
-        shapes[prefix + name] = list(parameter.shape)
+        # CLIP's one scalar is a list of one in Rust.
+        shapes[prefix + name] = list(parameter.shape) or [1]
         parameter.copy_(weight(prefix + name, parameter.shape))
     return shapes
 
@@ -61,6 +63,31 @@ def clip(name, cls, **changes):
     if prefix == "":
         outputs["text_embeds"] = rounded(output.text_embeds)
     return dict(name=name, cls=cls.__name__, config=config, shapes=shapes, ids=tokens.tolist(), outputs=outputs)
+
+
+def clip_both(name, vision, **changes):
+    text = dict(vocab_size=99, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
+                max_position_embeddings=11, eos_token_id=98, hidden_act="quick_gelu")
+    text.update(changes)
+    vision = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+                  hidden_act=text["hidden_act"], **vision)
+    config = dict(projection_dim=20, text_config=text, vision_config=vision)
+    model = CLIPModel(CLIPConfig(**config)).eval()
+    shapes = fill(model)
+    tokens = ids(name, 3, 11, 99)
+    tokens[0, 6:], tokens[1, 3], tokens[2, 10] = 98, 98, 98
+    pixels = [2, 3, vision["image_size"], vision["image_size"]]
+    x = tensor(2 * uniform(name + ".pixels", pixels))
+    state = model.vision_model(x)
+    outputs = dict(
+        last_hidden_state=rounded(state.last_hidden_state),
+        pooled=rounded(state.pooler_output),
+        image_embeds=rounded(model.get_image_features(x).pooler_output),
+        text_embeds=rounded(model.get_text_features(tokens).pooler_output),
+        logits_per_image=rounded(model(tokens, x).logits_per_image),
+    )
+    return dict(name=name, cls="CLIPModel", config=config, shapes=shapes, ids=tokens.tolist(), pixels=pixels,
+                outputs=outputs)
 
 
 def masked(tokens, lengths):
@@ -128,6 +155,9 @@ def main():
         clip("clip", CLIPTextModel),
         clip("clip-legacy", CLIPTextModel, eos_token_id=2, hidden_act="gelu"),
         clip("clip-projection", CLIPTextModelWithProjection, hidden_act="gelu"),
+        # Three columns and rows of pixels are beyond the last whole patch.
+        clip_both("clip-both", dict(image_size=19, patch_size=4)),
+        clip_both("clip-both-gelu", dict(image_size=16, patch_size=8), hidden_act="gelu", eos_token_id=2),
         bert("bert"),
         bert("bert-masked", lengths=[9, 4]),
         t5("t5", lengths=[20, 7]),

@@ -6,7 +6,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sumi_networks::bert::{BertConfig, BertModel};
-use sumi_networks::clip::{ClipTextConfig, ClipTextModel};
+use sumi_networks::clip::{
+    ClipConfig, ClipModel, ClipTextConfig, ClipTextModel, ClipVisionConfig, ClipVisionModel,
+    ImageShapeError, unit_rows,
+};
 use sumi_networks::t5::{T5Config, T5Encoder};
 use sumi_networks::vae::{AutoencoderConfig, AutoencoderKl};
 use sumi_networks::{ConfigError, TokensError};
@@ -137,6 +140,63 @@ fn clip_agrees_with_transformers() {
 }
 
 #[test]
+fn clip_of_pictures_and_texts_agrees_with_transformers() {
+    for name in ["clip-both", "clip-both-gelu"] {
+        let (case, device) = (Case::load(name), Device::flex());
+        let model = case.fill(ClipModel::new(&case.config(), &mut init()).unwrap());
+        let pixels = case.input("pixels", 2.0, &device);
+        let images = model.image_embeds(pixels.clone()).unwrap();
+        let texts = model.text_embeds(&case.ids()).unwrap();
+        case.assert("image_embeds", images.clone());
+        case.assert("text_embeds", texts.clone());
+        case.assert("logits_per_image", model.logits_per_image(images.clone(), texts));
+
+        let vision = ClipVisionModel {
+            vision_model: model.vision_model.clone(),
+            visual_projection: Some(model.visual_projection.clone()),
+        };
+        let output = vision.forward(pixels).unwrap();
+        case.assert("last_hidden_state", output.last_hidden_state);
+        case.assert("pooled", output.pooled);
+        case.assert("image_embeds", output.image_embeds.unwrap());
+
+        let lengths = unit_rows(images).square().sum_dim(1).try_into_vec_as::<f32>().unwrap();
+        assert!(lengths.iter().all(|length| (length - 1.0).abs() < 1e-6), "{lengths:?}");
+    }
+}
+
+#[test]
+fn pictures_of_another_shape_are_refused() {
+    let config = ClipVisionConfig { image_size: 64, num_hidden_layers: 1, ..Default::default() };
+    let model = ClipVisionModel::new(&config, &mut init()).unwrap();
+    let refused = model.forward(Tensor::zeros([1, 3, 64, 32], &Device::flex())).unwrap_err();
+    assert_eq!(refused, ImageShapeError { expected: [3, 64, 64], found: [3, 64, 32] });
+    let refused = |change: fn(&mut ClipVisionConfig)| {
+        let mut config = ClipVisionConfig::default();
+        change(&mut config);
+        ClipVisionModel::with_projection(&config, &mut init()).unwrap_err().field
+    };
+    assert_eq!(refused(|config| config.patch_size = 225), "patch_size");
+    assert_eq!(refused(|config| config.patch_size = 0), "patch_size");
+    assert_eq!(refused(|config| config.image_size = 1 << 40), "image_size");
+    assert_eq!(refused(|config| config.num_attention_heads = 7), "num_attention_heads");
+    assert_eq!(refused(|config| config.projection_dim = None), "projection_dim");
+}
+
+/// transformers lets `text_config_dict` win, key by key, with defaults for those that it lacks.
+#[test]
+fn old_configs_of_clip_are_read_as_transformers_reads_them() {
+    let config: ClipConfig = serde_json::from_str(
+        r#"{"text_config": {"hidden_size": 99, "vocab_size": 7}, "text_config_dict": {"hidden_size": 768},
+            "vision_config": {"patch_size": 14}, "vision_config_dict": null, "projection_dim": 768}"#,
+    )
+    .unwrap();
+    assert_eq!((config.text().hidden_size, config.text().vocab_size), (768, 49408));
+    assert_eq!((config.vision().patch_size, config.vision().hidden_size), (14, 768));
+    assert_eq!(config.projection_dim, 768);
+}
+
+#[test]
 fn a_masked_token_changes_no_other() {
     let case = Case::load("clip");
     let model = clip(&case, &Device::flex());
@@ -175,6 +235,17 @@ fn gradients_reach_every_parameter_of_clip() {
     let output = model.forward(&case.ids(), None).unwrap();
     let loss = output.last_hidden_state.square().sum() + output.text_embeds.unwrap().sum();
     assert_gradients(&model, loss);
+}
+
+#[test]
+fn gradients_reach_every_parameter_of_clip_of_pictures() {
+    let case = Case::load("clip-both");
+    let device = Device::flex().autodiff();
+    let model = ClipModel::new(&case.config(), &mut Init::new(&device, 0)).unwrap();
+    let model = case.fill(model);
+    let images = model.image_embeds(case.input("pixels", 2.0, &device)).unwrap();
+    let texts = model.text_embeds(&case.ids()).unwrap();
+    assert_gradients(&model, model.logits_per_image(images, texts).square().sum());
 }
 
 #[test]
@@ -271,6 +342,9 @@ fn published_encoders_have_their_parameters() {
     assert_eq!(count(&text("openclip-h")), 340_387_840);
     let big = ClipTextModel::with_projection(&published("openclip-bigg"), &mut init()).unwrap();
     assert_eq!(count(&big), 694_659_840);
+    let both = |name| ClipModel::new(&published(name), &mut init()).unwrap();
+    assert_eq!(count(&both("clip-vit-l-14")), 427_616_513);
+    assert_eq!(count(&both("clip-vit-b-32")), 151_277_313);
 
     let bert = BertModel::new(&published("taiyi-bert"), &mut init()).unwrap();
     assert_eq!(count(&bert), 102_267_648);

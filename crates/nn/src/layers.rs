@@ -101,6 +101,14 @@ impl Conv2d {
         Self::new(init, channels, kernel, Self::same_size(kernel))
     }
 
+    /// Patches of so many pixels on a side, none of which overlap, without a bias.
+    pub fn patches(init: &mut Init, [inputs, outputs]: [usize; 2], side_px: usize) -> Self {
+        let bound = default_bound(inputs * side_px * side_px);
+        let weight = init.uniform([outputs, inputs, side_px, side_px], bound);
+        let stride = Stride { step: side_px, padding: Padding::all(0), upsample: false };
+        Self { weight, bias: None, adapters: Vec::new(), stride }
+    }
+
     /// All zeros, stride 1, the size kept.
     pub fn zeros(init: &mut Init, [inputs, outputs]: [usize; 2], kernel: usize) -> Self {
         let weight = init.constant([outputs, inputs, kernel, kernel], 0.0);

@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use crate::generate::recipe::Recipe;
 use crate::output::talk;
-use sumi_data::{Fit, Pictures, read_own_size, read_picture};
+use sumi_data::{Filter, Pictures, read_own_size, resize};
 use sumi_formats::hash::sha256_of;
 use sumi_pictures::Picture;
 use sumi_pipelines::{Decoded, Init};
@@ -34,7 +34,7 @@ pub fn read(recipe: &mut Recipe, multiple: usize) -> Result<Option<Init>, CliErr
             let ([h, w], [own_h, own_w]) = (dims, own_dims);
             let path = source.path.display();
             talk(format_args!("{path}: scaled from {own_w} x {own_h} to {w} x {h} px"));
-            read_picture(&source.path, dims, 3, Fit::Stretch)?.0
+            scaled(own, dims)?
         }
     };
     let mask = match &mut recipe.mask {
@@ -51,13 +51,21 @@ pub fn read(recipe: &mut Recipe, multiple: usize) -> Result<Option<Init>, CliErr
             }
             let mask = match found == dims {
                 true => mask,
-                false => read_picture(&source.path, dims, 1, Fit::Stretch)?.0,
+                false => scaled(mask, dims)?,
             };
             // Half and more is white, as diffusers binarises its masks.
             Some(mask.pixels.iter().map(|&grey| grey >= 128).collect())
         }
     };
     Ok(Some(Init { image: unit_planes(&picture), dims, mask, strength: recipe.strength }))
+}
+
+/// A picture of `dims`, as diffusers' `VaeImageProcessor` scales it.
+fn scaled(picture: Pictures, dims: [usize; 2]) -> Result<Pictures, CliError> {
+    let own = [picture.height_px, picture.width_px, picture.channels];
+    let pixels = resize(&picture.pixels, own, dims, Filter::Lanczos)?;
+    let [height_px, width_px] = dims;
+    Ok(Pictures { height_px, width_px, pixels, ..picture })
 }
 
 /// Far past what fits into memory.
@@ -76,4 +84,34 @@ pub fn of(decoded: &Decoded) -> Result<Picture, CliError> {
     let values = decoded.image.try_to_vec_as::<f32>();
     let values = values.map_err(|error| CliError::Failed(error.to_string()))?;
     Ok(Picture::from_unit_range(&values, c, h, w)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sumi_testkit::{formula, golden};
+
+    /// Against `testdata/make_vae_image.py`.
+    #[test]
+    fn pictures_are_scaled_as_diffusers_scales_them() {
+        let golden = golden::load("testdata/vae_image.json");
+        let dims = |name: &str| -> Vec<usize> {
+            golden::numbers(&golden[name]).into_iter().map(|side| side as usize).collect()
+        };
+        let (own, to) = (dims("own"), dims("to"));
+        let uniform = formula::uniform("vae-image", own[0] * own[1] * 3);
+        let picture = Pictures {
+            height_px: own[0],
+            width_px: own[1],
+            channels: 3,
+            pixels: uniform.into_iter().map(|u| ((u + 1.0) * 128.0) as u8).collect(),
+            labels: vec![0],
+            class_names: vec!["all".into()],
+            max_value: 255,
+        };
+        let planes = unit_planes(&scaled(picture, [to[0], to[1]]).unwrap());
+        let planes: Vec<f64> = planes.into_iter().map(f64::from).collect();
+        // The same f32, to the bit.
+        assert_eq!(planes, golden::numbers(&golden["planes"]));
+    }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 pub(super) fn present(state: StateDict, class: &str) -> Result<StateDict> {
     let state = match class {
         "CLIPTextModel" | "CLIPTextModelWithProjection" => clip_text(state, class)?,
+        "CLIPModel" => clip(state)?,
         "BertModel" => bert(state)?,
         "T5EncoderModel" => t5_encoder(state)?,
         "UNet2DModel" | "UNet2DConditionModel" | "AutoencoderKL" => diffusers(state)?,
@@ -84,6 +85,15 @@ fn clip_text(state: StateDict, class: &str) -> Result<StateDict> {
             false => Some(name.to_owned()),
         }
     })
+}
+
+/// CLIP's both halves: a scalar is a list of one.
+fn clip(state: StateDict) -> Result<StateDict> {
+    let state = state.renamed(|name| (!is_counter(name)).then(|| name.to_owned()))?;
+    Ok(state.mapped(|_, entry| match entry.shape() {
+        [] => entry.reshaped(&[1]).unwrap_or_else(|| entry.clone()),
+        _ => entry.clone(),
+    }))
 }
 
 /// BERT: without `bert.` in front and without the heads of its training; LayerNorm's `gamma` and

@@ -1,5 +1,6 @@
-//! CLIP's text encoder (`CLIPTextModel` and `CLIPTextModelWithProjection` in transformers).
+//! The text encoder (`CLIPTextModel` and `CLIPTextModelWithProjection` in transformers).
 
+use super::layers::{Encoder, EncoderConfig};
 use crate::ConfigError;
 use crate::tokens::{HiddenAct, Tokens, TokensError, expect_eps, expect_heads, expect_sizes};
 use burn::module::Module;
@@ -84,8 +85,6 @@ pub struct ClipTextModel {
     pub text_model: TextTransformer,
     /// From the pooled token to the space that pictures share, without a bias.
     pub text_projection: Option<Linear>,
-    #[module(skip)]
-    eos: Option<u32>,
 }
 
 sumi_nn::layers!(ClipTextModel { text_model, text_projection });
@@ -99,6 +98,8 @@ pub struct TextTransformer {
     pub encoder: Encoder,
     /// After them.
     pub final_layer_norm: LayerNorm,
+    #[module(skip)]
+    eos: Option<u32>,
 }
 
 sumi_nn::layers!(TextTransformer { encoder });
@@ -111,60 +112,6 @@ pub struct Embeddings {
     /// `[max_position_embeddings, hidden_size]`.
     pub position_embedding: Embedding,
 }
-
-/// The blocks, from first to last.
-#[derive(Module, Debug)]
-pub struct Encoder {
-    /// One after the other.
-    pub layers: Vec<EncoderLayer>,
-}
-
-sumi_nn::layers!(Encoder { layers });
-
-/// `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
-#[derive(Module, Debug)]
-pub struct EncoderLayer {
-    /// Among the tokens.
-    pub self_attn: Attention,
-    /// Before it.
-    pub layer_norm1: LayerNorm,
-    /// Token by token.
-    pub mlp: Mlp,
-    /// Before it.
-    pub layer_norm2: LayerNorm,
-}
-
-sumi_nn::layers!(EncoderLayer { self_attn, mlp });
-
-/// Attention in several heads.
-#[derive(Module, Debug)]
-pub struct Attention {
-    /// Keys.
-    pub k_proj: Linear,
-    /// Values.
-    pub v_proj: Linear,
-    /// Queries.
-    pub q_proj: Linear,
-    /// From the heads back.
-    pub out_proj: Linear,
-    #[module(skip)]
-    heads: usize,
-}
-
-sumi_nn::layers!(Attention { k_proj, v_proj, q_proj, out_proj });
-
-/// Two linear layers with an activation between them.
-#[derive(Module, Debug)]
-pub struct Mlp {
-    /// Outwards.
-    pub fc1: Linear,
-    /// Back.
-    pub fc2: Linear,
-    #[module(skip)]
-    act: HiddenAct,
-}
-
-sumi_nn::layers!(Mlp { fc1, fc2 });
 
 /// What the text encoder makes of a batch.
 #[derive(Clone, Debug)]
@@ -194,38 +141,8 @@ impl ClipTextModel {
     /// # Errors
     /// A config that no network can be built from.
     pub fn new(config: &ClipTextConfig, init: &mut Init) -> Result<Self, ConfigError> {
-        config.check()?;
-        let act = HiddenAct::of_config(&config.hidden_act)?;
-        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
-        let embeddings = Embeddings {
-            token_embedding: Embedding::new(init, config.vocab_size, width),
-            position_embedding: Embedding::new(init, config.max_position_embeddings, width),
-        };
-        let layer = |init: &mut Init| EncoderLayer {
-            self_attn: Attention {
-                k_proj: Linear::new(init, width, width),
-                v_proj: Linear::new(init, width, width),
-                q_proj: Linear::new(init, width, width),
-                out_proj: Linear::new(init, width, width),
-                heads: config.num_attention_heads,
-            },
-            layer_norm1: LayerNorm::new(init, width, eps),
-            mlp: Mlp {
-                fc1: Linear::new(init, width, config.intermediate_size),
-                fc2: Linear::new(init, config.intermediate_size, width),
-                act,
-            },
-            layer_norm2: LayerNorm::new(init, width, eps),
-        };
-        let layers = (0..config.num_hidden_layers).map(|_| layer(init)).collect();
-        let text_model = TextTransformer {
-            embeddings,
-            encoder: Encoder { layers },
-            final_layer_norm: LayerNorm::new(init, width, eps),
-        };
-        // Files from before transformers 4.31 say 2, which is no end token; the greatest id is.
-        let eos = config.eos_token_id.filter(|&id| id != 2);
-        Ok(Self { text_model, text_projection: None, eos })
+        let text_model = TextTransformer::new(config, init)?;
+        Ok(Self { text_model, text_projection: None })
     }
 
     /// A fresh `CLIPTextModelWithProjection`.
@@ -247,7 +164,7 @@ impl ClipTextModel {
 
     /// Where its parameters are.
     pub fn device(&self) -> Device {
-        self.text_model.final_layer_norm.weight.lazy_device()
+        self.text_model.device()
     }
 
     /// One pass. A token whose `mask` is false is looked at by none; without a mask, all are.
@@ -259,23 +176,10 @@ impl ClipTextModel {
         ids: &[Vec<u32>],
         mask: Option<&[Vec<bool>]>,
     ) -> Result<ClipTextOutput, TokensError> {
-        let Embeddings { token_embedding, position_embedding } = &self.text_model.embeddings;
-        let (vocabulary, positions) = (token_embedding.entries(), position_embedding.entries());
-        let tokens = Tokens::new(ids, mask, vocabulary, positions)?;
-        let bias = tokens.bias(true, &self.device());
-        let mut x =
-            token_embedding.forward(&tokens.ids) + position_embedding.forward(&tokens.positions());
-        let mut hidden_states = vec![tokens.unflatten(x.clone())];
-        for layer in &self.text_model.encoder.layers {
-            x = layer.forward(x, &tokens, bias.clone());
-            hidden_states.push(tokens.unflatten(x.clone()));
-        }
-        let x = self.text_model.final_layer_norm.forward(x);
-        let pooled = x.clone().select(0, self.pooled_rows(ids));
-        let text_embeds =
-            self.text_projection.as_ref().map(|linear| linear.forward(pooled.clone()));
-        let last_hidden_state = tokens.unflatten(x);
-        Ok(ClipTextOutput { hidden_states, last_hidden_state, pooled, text_embeds })
+        let mut output = self.text_model.forward(ids, mask)?;
+        let project = |linear: &Linear| linear.forward(output.pooled.clone());
+        output.text_embeds = self.text_projection.as_ref().map(project);
+        Ok(output)
     }
 
     /// The last normalisation, of an earlier block's result.
@@ -286,6 +190,58 @@ impl ClipTextModel {
         let [n, t, c] = hidden.dims();
         let rows = hidden.reshape([n * t, c]);
         self.text_model.final_layer_norm.forward(rows).reshape([n, t, c])
+    }
+}
+
+impl TextTransformer {
+    pub(super) fn new(config: &ClipTextConfig, init: &mut Init) -> Result<Self, ConfigError> {
+        config.check()?;
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let encoder = EncoderConfig {
+            layers: config.num_hidden_layers,
+            width,
+            inner: config.intermediate_size,
+            heads: config.num_attention_heads,
+            act: HiddenAct::of_config(&config.hidden_act)?,
+            eps,
+        };
+        Ok(Self {
+            embeddings: Embeddings {
+                token_embedding: Embedding::new(init, config.vocab_size, width),
+                position_embedding: Embedding::new(init, config.max_position_embeddings, width),
+            },
+            encoder: Encoder::new(&encoder, init),
+            final_layer_norm: LayerNorm::new(init, width, eps),
+            // Files from before transformers 4.31 say 2, which is no end token; the greatest id is.
+            eos: config.eos_token_id.filter(|&id| id != 2),
+        })
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.final_layer_norm.weight.lazy_device()
+    }
+
+    /// Everything but `text_embeds`.
+    pub(super) fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        mask: Option<&[Vec<bool>]>,
+    ) -> Result<ClipTextOutput, TokensError> {
+        let Embeddings { token_embedding, position_embedding } = &self.embeddings;
+        let (vocabulary, positions) = (token_embedding.entries(), position_embedding.entries());
+        let tokens = Tokens::new(ids, mask, vocabulary, positions)?;
+        let bias = tokens.bias(true, &self.device());
+        let mut x =
+            token_embedding.forward(&tokens.ids) + position_embedding.forward(&tokens.positions());
+        let mut hidden_states = vec![tokens.unflatten(x.clone())];
+        for layer in &self.encoder.layers {
+            x = layer.forward(x, tokens.samples, bias.clone());
+            hidden_states.push(tokens.unflatten(x.clone()));
+        }
+        let x = self.final_layer_norm.forward(x);
+        let pooled = x.clone().select(0, self.pooled_rows(ids));
+        let last_hidden_state = tokens.unflatten(x);
+        Ok(ClipTextOutput { hidden_states, last_hidden_state, pooled, text_embeds: None })
     }
 
     /// The row of each sequence's end token: its first place, and the first token where there is none.
@@ -298,19 +254,5 @@ impl ClipTextModel {
         let rows: Vec<i32> = rows.collect();
         let length = rows.len();
         Tensor::from_data(TensorData::new(rows, [length]), &self.device())
-    }
-}
-
-impl EncoderLayer {
-    fn forward(&self, x: Tensor<2>, tokens: &Tokens, bias: Option<Tensor<4>>) -> Tensor<2> {
-        let Attention { k_proj, v_proj, q_proj, out_proj, heads } = &self.self_attn;
-        let scale = ((x.dims()[1] / heads) as f64).powf(-0.5);
-        let normal = self.layer_norm1.forward(x.clone());
-        let qkv = [q_proj, k_proj, v_proj].map(|linear| linear.forward(normal.clone()));
-        let y = tokens.attend(qkv, bias, *heads, scale);
-        let x = out_proj.forward_onto(y, Some(x));
-        let Mlp { fc1, fc2, act } = &self.mlp;
-        let y = act.forward(fc1.forward(self.layer_norm2.forward(x.clone())));
-        fc2.forward_onto(y, Some(x))
     }
 }
