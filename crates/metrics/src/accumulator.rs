@@ -22,7 +22,7 @@ const TILE: usize = 256;
 /// Gathers [`GaussianStatistics`] from samples that come in a stream: what is kept is 1,024 samples and half of a D x D matrix.
 ///
 /// Blocks are centred on their own mean and joined by S_ab = S_a + S_b + n_a n_b / (n_a + n_b) d d^T, d = m_b - m_a, for sums
-/// of squares S about means m of n samples (Chan, Golub and LeVeque, 1983, equation 2.1b), so a large mean costs no digits.
+/// of squares S about means m of n samples (Chan, Golub and LeVeque, 1983), so a large mean costs no digits.
 #[derive(Clone, Debug)]
 pub struct GaussianAccumulator {
     columns: usize,
