@@ -151,6 +151,8 @@ fn pictures(path: &Path, map: &TensorMap) -> Result<Pictures> {
     if pictures.is_empty() {
         return Err(wrong("at least one picture", "none".into()));
     }
-    pictures.check().map_err(|error| wrong("pictures that fit their classes", error.to_string()))?;
+    pictures
+        .check()
+        .map_err(|error| wrong("pictures that fit their classes", error.to_string()))?;
     Ok(pictures)
 }
