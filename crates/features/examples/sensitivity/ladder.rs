@@ -12,7 +12,7 @@ use sumi_random::Philox;
 
 /// What can be wrong with pictures, from the weakest strength to the strongest.
 pub const FAULTS: [&str; 5] = ["blur", "noise", "JPEG", "mode dropping", "label mixing"];
-/// Standard deviations of a blur, in pixels, for pictures of 8 pixels; wider ones are blurred more, with the root of their side.
+/// Standard deviations of a blur, in pixels.
 const BLURS: [f32; 5] = [0.35, 0.5, 0.7, 1.0, 1.4];
 /// Standard deviations of noise, in levels of 255.
 const NOISES: [f32; 5] = [8.0, 16.0, 32.0, 64.0, 96.0];
@@ -77,7 +77,7 @@ impl<'a> Ladder<'a> {
     fn rung(&self, fault: &'static str, strength: usize) -> Result<Rung, FeatureError> {
         let words = match (fault, strength.checked_sub(1)) {
             (_, None) => "none".into(),
-            ("blur", Some(i)) => format!("{:.2} px", self.blur(i)),
+            ("blur", Some(i)) => format!("{} px", BLURS[i]),
             ("noise", Some(i)) => format!("{} of 255", NOISES[i]),
             ("JPEG", Some(i)) => format!("quality {}", QUALITIES[i]),
             ("mode dropping", Some(i)) => format!("{} of {CLASSES} classes", DROPPED[i]),
@@ -154,15 +154,11 @@ impl<'a> Ladder<'a> {
         })
     }
 
-    fn blur(&self, i: usize) -> f32 {
-        BLURS[i] * (self.pool.width_px as f32 / 8.0).sqrt()
-    }
-
     fn spoiled(&self, fault: &str, i: usize, image: &Image, random: &mut Philox) -> Image {
         let (width, height) = (image.width_px as u32, image.height_px as u32);
         let own = RgbImage::from_raw(width, height, image.rgb.clone()).unwrap_or_default();
         let rgb = match fault {
-            "blur" => imageops::blur(&own, self.blur(i)).into_raw(),
+            "blur" => imageops::blur(&own, BLURS[i]).into_raw(),
             "noise" => noisy(image, NOISES[i], random),
             _ => {
                 let mut bytes = Vec::new();
