@@ -1,8 +1,9 @@
 //! What the scores say to five strengths each of five faults of real pictures, as the table of docs/metrics.md.
 //!
 //! ```text
-//! cargo xtask data mnist && cargo xtask data efficientnet-lite0
-//! cargo run --release -p sumi --example sensitivity
+//! cargo xtask data mnist
+//! cargo xtask data efficientnet-lite0
+//! cargo run --release -p sumi-features --example sensitivity
 //! ```
 
 mod ladder;
