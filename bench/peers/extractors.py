@@ -26,7 +26,6 @@ def peer(arguments):
     import torch
 
     sys.path.insert(0, str(TESTDATA))
-    import formula as numbers
     import make_extractors as make
 
     torch.set_num_threads(arguments.threads)
@@ -41,8 +40,7 @@ def peer(arguments):
             model, side = make.EfficientNet.from_name("efficientnet-lite0").eval(), 224
             make.fill(model)
             run = lambda x: model.extract_features(x).mean([2, 3])
-        name = f"{arguments.network}.picture"
-        x = numbers.tensor(numbers.uniform(name, [arguments.batch, 3, side, side]))
+        x = make.picture(arguments.network, arguments.batch, side)
         layout = torch.channels_last if arguments.layout == "last" else torch.contiguous_format
         model.to(memory_format=layout)
         x = x.contiguous(memory_format=layout)

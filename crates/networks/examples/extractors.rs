@@ -50,9 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (n, reps): (usize, usize) = (n.parse()?, reps.parse()?);
     sumi_kernels::set_threads(0)?;
     let (extract, side) = open(name)?;
-    let values = formula::uniform(&format!("{name}.picture"), n * 3 * side * side);
-    let values: Vec<f32> = values.into_iter().map(|u| u as f32).collect();
-    let x = Tensor::from_data(TensorData::new(values, [n, 3, side, side]), &Device::flex());
+    let values = TensorData::new(formula::pictures(name, n, side), [n, 3, side, side]);
+    let x = Tensor::from_data(values, &Device::flex());
     let y = extract(x.clone()).try_into_vec_as::<f32>()?;
     extract(x.clone());
     let mut secs = Vec::new();

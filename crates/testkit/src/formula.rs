@@ -37,6 +37,19 @@ pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     u.into_iter().map(|u| value(u) as f32).collect()
 }
 
+/// Pictures `[count, 3, size, size]` between -1 and 1 (`make_extractors.py`): squares of 32 pixels, with noise.
+pub fn pictures(name: &str, count: usize, size: usize) -> Vec<f32> {
+    let across = size.div_ceil(32);
+    let squares = uniform(&format!("{name}.squares"), count * 3 * across * across);
+    let noise = uniform(&format!("{name}.noise"), count * 3 * size * size);
+    let value = |(i, noise): (usize, f64)| {
+        let (plane, y, x) = (i / size / size, i / size % size, i % size);
+        let square = squares[(plane * across + y / 32) * across + x / 32];
+        (0.75 * square + 0.25 * noise) as f32
+    };
+    noise.into_iter().enumerate().map(value).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
