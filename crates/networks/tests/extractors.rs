@@ -93,6 +93,9 @@ fn efficientnet_agrees_with_its_peer() {
     let case = Case::load("efficientnet-lite0");
     let model = EfficientNetLite::load(&mut case.file(), &Device::flex()).unwrap();
     let output = model.forward(case.picture(), true);
+    // To the last bit, whatever else is in the batch.
+    let alone = model.forward(case.picture().narrow(0, 1, 1), false);
+    assert_eq!(alone.features.into_data(), output.features.clone().narrow(0, 1, 1).into_data());
     case.assert("features", output.features);
     case.assert("logits", output.logits);
     case.assert_maps(output.maps);

@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(weight("norm.weight", &[3]), u.map(|u| (1.0 + 0.1 * u) as f32));
         assert_eq!(weight("norm.weight", &[1, 3]), u.map(|u| (u / 3f64.sqrt()) as f32));
         assert_eq!(weight("norm.bias", &[1]), [0.069_419_06]);
-        assert_eq!(weight("bn.weight", &[2]), [1.015_849_9, 0.969_294_6]);
+        assert_eq!(weight("bn.weight", &[2]), [1.015_85, 0.969_294_6]);
         assert_eq!(weight("bn.running_var", &[2]), [0.226_943_17, 0.144_000_25]);
     }
 }
