@@ -1,7 +1,8 @@
 //! The operations that a diffusion network spends its time in, each one a function on tensors.
 //!
 //! On the CPU backend, in `f32`, they run Sumi's own vector code with its own backward pass; on
-//! every other backend they run Burn's operations. Callers never see which. On the CPU a result
+//! every other backend they run Burn's operations, and so do pools and convolutions of each channel by
+//! itself where they are differentiated. Callers never see which. On the CPU a result
 //! depends neither on the number of threads nor on what else is in the batch, to the last bit.
 #![allow(unsafe_code)]
 

@@ -3,6 +3,7 @@
 
 mod convolution;
 mod others;
+mod pictures;
 mod tokens;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};

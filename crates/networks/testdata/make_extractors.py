@@ -6,7 +6,7 @@ Made with torch 2.11.0, torchvision 0.26.0, pytorch-fid 0.3.0 and efficientnet_l
 
 For either network its class, how many trainable parameters it has, the names and shapes of its state dict, and for two
 pictures by formula the features and logits; of the maps every channel of a pixel a third of the way down and across.
-Weights and inputs are `formula.weight` and `formula.uniform` of their names.
+Weights are `formula.weight` of their names; a picture is squares of 32 pixels with noise, both `formula.uniform`.
 """
 
 import json
@@ -37,6 +37,12 @@ def pixel(map):
     return rounded(map[:, :, map.shape[2] // 3, map.shape[3] // 3])
 
 
+def picture(name, count, size):
+    squares = uniform(name + ".squares", [count, 3, -(-size // 32), -(-size // 32)])
+    squares = squares.repeat(32, 2).repeat(32, 3)[:, :, :size, :size]
+    return tensor(0.75 * squares + 0.25 * uniform(name + ".noise", [count, 3, size, size]))
+
+
 def fid_inception():
     """`pytorch_fid.inception.fid_inception_v3`, which fetches weights, without them."""
     held = {}
@@ -59,7 +65,7 @@ def inception(size=299):
     blocks = fid.InceptionV3([0, 1, 2, 3], resize_input=False, normalize_input=False).eval()
     last = []
     model.Mixed_7c.register_forward_hook(lambda module, inputs, output: last.append(output))
-    x = tensor(uniform(name + ".picture", [2, 3, size, size]))
+    x = picture(name, 2, size)
     *maps, features = blocks(x)
     features = features[:, :, 0, 0]
     outputs = dict(
@@ -78,7 +84,7 @@ def efficientnet(size=224):
     maps = []
     for index in [0, 2, 4, 10, 15]:
         model._blocks[index].register_forward_hook(lambda module, inputs, output: maps.append(pixel(output)))
-    x = tensor(uniform(name + ".picture", [2, 3, size, size]))
+    x = picture(name, 2, size)
     features = model.extract_features(x).mean([2, 3])
     outputs = dict(features=rounded(features), logits=rounded(model._fc(features)), maps=maps)
     torch.testing.assert_close(model._fc(features), model(x))

@@ -37,6 +37,19 @@ pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     u.into_iter().map(|u| value(u) as f32).collect()
 }
 
+/// Pictures `[count, 3, size, size]` between -1 and 1 (`make_extractors.py`): squares of 32 pixels, with noise.
+pub fn pictures(name: &str, count: usize, size: usize) -> Vec<f32> {
+    let across = size.div_ceil(32);
+    let squares = uniform(&format!("{name}.squares"), count * 3 * across * across);
+    let noise = uniform(&format!("{name}.noise"), count * 3 * size * size);
+    let value = |(i, noise): (usize, f64)| {
+        let (plane, y, x) = (i / size / size, i / size % size, i % size);
+        let square = squares[(plane * across + y / 32) * across + x / 32];
+        (0.75 * square + 0.25 * noise) as f32
+    };
+    noise.into_iter().enumerate().map(value).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,7 +62,7 @@ mod tests {
         assert_eq!(weight("norm.weight", &[3]), u.map(|u| (1.0 + 0.1 * u) as f32));
         assert_eq!(weight("norm.weight", &[1, 3]), u.map(|u| (u / 3f64.sqrt()) as f32));
         assert_eq!(weight("norm.bias", &[1]), [0.069_419_06]);
-        assert_eq!(weight("bn.weight", &[2]), [1.015_849_9, 0.969_294_6]);
+        assert_eq!(weight("bn.weight", &[2]), [1.015_85, 0.969_294_6]);
         assert_eq!(weight("bn.running_var", &[2]), [0.226_943_17, 0.144_000_25]);
     }
 }

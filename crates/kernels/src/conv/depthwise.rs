@@ -180,7 +180,7 @@ impl<const K: usize, const STEP: usize> Row<'_, K, STEP> {
         unsafe {
             let mut sums = [S::splat(0.0); P];
             let first = seen.input + (x * STEP - w.left) * channels + at;
-            let mut from = self.rows.x.as_ptr().add(first);
+            let mut from = self.rows.x.as_ptr().wrapping_add(first);
             for ky in seen.taps.clone() {
                 let mut taps = [S::splat(0.0); K];
                 for kx in 0..K {

@@ -1,6 +1,7 @@
 //! Convolution as it is defined: for every tap of the kernel a matrix product,
 //! `[pixels, inputs] [inputs, outputs]`, whose rows on the left are the pixels that the tap sees.
 
+mod narrow;
 mod weights;
 
 use std::ops::Range;
@@ -118,6 +119,8 @@ struct Pass<'a> {
     samples: usize,
     /// Channels and pixels of the source, and of the result.
     from: usize,
+    /// Numbers from one pixel of the source to the next.
+    pitch: usize,
     from_pixels: usize,
     to: usize,
     to_pixels: usize,
@@ -136,11 +139,15 @@ pub(super) fn forward(
     added: Added<'_>,
     y: SharedMut,
 ) {
+    if narrow::suits(shape) {
+        return narrow::forward(isa, shape, x, weight, added, y);
+    }
     let pass = Pass {
         view: View::Forward,
         window: shape.window,
         samples: shape.samples,
         from: shape.inputs,
+        pitch: shape.inputs,
         from_pixels: shape.window.source_pixels(),
         to: shape.outputs,
         to_pixels: shape.window.pixels(),
@@ -168,6 +175,7 @@ pub(super) fn input_gradient(
         window: w,
         samples: shape.samples,
         from: shape.outputs,
+        pitch: shape.outputs,
         from_pixels: w.pixels(),
         to: channels,
         to_pixels: seen,
@@ -338,7 +346,7 @@ impl Tasks<'_> {
         match self.grid.seen[i * self.grid.pixels.len() + pixel] {
             NONE => ZEROS.as_ptr(),
             at => {
-                let at = (sample * self.pass.from_pixels + at) * self.pass.from + first;
+                let at = (sample * self.pass.from_pixels + at) * self.pass.pitch + first;
                 self.pass.source.as_ptr().wrapping_add(at)
             }
         }

@@ -89,6 +89,14 @@ const CASES: &[Case] = &[
     case([2, 1, 1, 3], [4, 3, 3], 1, ALL),
     case([9, 2, 2, 70], [7, 3, 3], 1, ALL),
     case([1, 40, 40, 4], [3, 7, 7], 1, [3; 4]),
+    case([2, 5, 9, 18], [17, 1, 7], 1, [0, 0, 3, 3]),
+    case([2, 9, 5, 18], [17, 7, 1], 1, [3, 3, 0, 0]),
+    case([1, 8, 8, 20], [35, 1, 3], 1, [0, 0, 1, 1]),
+    case([1, 8, 8, 20], [35, 3, 1], 1, [1, 1, 0, 0]),
+    case([1, 7, 7, 12], [20, 5, 5], 1, [2; 4]),
+    case([2, 9, 9, 3], [32, 3, 3], 2, NONE),
+    case([1, 9, 8, 33], [34, 3, 3], 2, NONE),
+    case([2, 8, 9, 3], [33, 3, 3], 2, [0, 1, 1, 1]),
     case([1, 6, 6, 150], [130, 3, 3], 1, ALL),
     case([1, 12, 8, 32], [3, 3, 3], 1, ALL),
     case([40, 8, 8, 16], [16, 3, 3], 1, ALL),
@@ -128,21 +136,20 @@ fn agrees_with_the_reference() {
         let [wx, ww, ws, wb, wdy] = [&x, &weight, shared, &bias, &dy].map(wide);
         let [y, dx, dw, db] = reference(&shape, [&wx, &ww, &ws, &wdy]);
         let [each, ..] = reference(&shape, [&wx, &ww, &wb, &wdy]);
-        let each: Vec<f64> = each.iter().zip(&residual).map(|(y, &r)| y + f64::from(r)).collect();
+        let most = each.iter().fold(0.0f64, |most, y| most.max(y.abs())) as f32;
+        let bounds = Bounds { low: -0.5 * most, high: 0.75 * most };
+        let held = |y: f64| y.clamp(f64::from(bounds.low), f64::from(bounds.high));
+        let each = each.iter().zip(&residual).map(|(y, &r)| held(y + f64::from(r)));
+        let each: Vec<f64> = each.collect();
         let mut total = vec![0.0; shape.outputs];
         db.iter().enumerate().for_each(|(at, db)| total[at % shape.outputs] += db);
         everywhere(|isa| {
             let what = format!("{isa:?} {:?} {:?} / {:?}", case.x, case.weight, case.stride);
-            let added = |bias, residual| conv::Added { bias, residual, bounds: Bounds::NONE };
+            let plain = conv::Added { bias: shared, residual: None, bounds: Bounds::NONE };
+            let added = conv::Added { bias: &bias, residual: Some(&residual), bounds };
             let ours = [
-                conv::forward(isa, &shape, &x, weight.as_slice().into(), added(shared, None)),
-                conv::forward(
-                    isa,
-                    &shape,
-                    &x,
-                    weight.as_slice().into(),
-                    added(&bias, Some(&residual)),
-                ),
+                conv::forward(isa, &shape, &x, weight.as_slice().into(), plain),
+                conv::forward(isa, &shape, &x, weight.as_slice().into(), added),
                 conv::input_gradient(isa, &shape, &dy, weight.as_slice().into()),
                 conv::weight_gradient(isa, &shape, &x, &dy),
                 conv::bias_gradient(isa, &shape, &dy, true),
