@@ -118,6 +118,19 @@ impl Clip {
         Ok(embeds)
     }
 
+    /// How many of the texts have more ids than the model reads.
+    ///
+    /// # Errors
+    /// A text that the tokenizer has no ids for.
+    pub fn too_long(&self, texts: &[&str]) -> Result<usize> {
+        let mut too_long = 0;
+        for text in texts {
+            let encoding = self.tokenizer.encode(text, self.max_ids + 1).map_err(network)?;
+            too_long += usize::from(used(&encoding.attention_mask) > self.max_ids);
+        }
+        Ok(too_long)
+    }
+
     /// `exp(logit_scale) cos(image, text)` for every pair of embeddings, `[N, M]` (Radford et al., Learning
     /// Transferable Visual Models From Natural Language Supervision, figure 3).
     ///
@@ -152,9 +165,14 @@ impl Clip {
     /// The ids of a text, padded, and how many are not padding.
     fn ids(&self, text: &str) -> Result<(Vec<u32>, usize)> {
         let encoding = self.tokenizer.encode(text, self.max_ids).map_err(network)?;
-        let used = encoding.attention_mask.iter().rposition(|&used| used > 0);
-        Ok((encoding.ids, used.map_or(1, |last| last + 1)))
+        let used = used(&encoding.attention_mask);
+        Ok((encoding.ids, used))
     }
+}
+
+/// How many ids are not padding.
+fn used(attention_mask: &[u8]) -> usize {
+    attention_mask.iter().rposition(|&used| used > 0).map_or(1, |last| last + 1)
 }
 
 fn numbers(x: Tensor<2>) -> Result<Vec<f32>> {

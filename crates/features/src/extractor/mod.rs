@@ -8,7 +8,8 @@ pub(crate) use imagenet::numbers;
 pub use pixels::Pixels;
 pub use weights::find_weights;
 
-use crate::Result;
+use crate::clip::Clip;
+use crate::{FeatureError, Result};
 use burn::tensor::{Device, Tensor};
 use imagenet::ImageNet;
 use serde::Serialize;
@@ -78,6 +79,7 @@ pub struct Extractor {
 
 enum Network {
     Pixels(Pixels),
+    Clip(Box<Clip>),
     ImageNet(ImageNet),
 }
 
@@ -97,10 +99,32 @@ impl Extractor {
         Ok(Self { info, network: Network::ImageNet(network) })
     }
 
+    /// The image tower of a `CLIPModel` folder.
+    ///
+    /// # Errors
+    /// A folder that cannot be opened.
+    pub fn clip(folder: &Path, device: &Device) -> Result<Self> {
+        let clip = Clip::open(folder, device)?;
+        let [_, height_px, width_px] = clip.preprocess().dims();
+        let info = Info {
+            name: "clip".into(),
+            weights: Some(clip.weights().into()),
+            sha256: Some(clip.sha256().into()),
+            resize: format!(
+                "pil-{}, the middle {width_px} x {height_px} px",
+                clip.preprocess().filter().name()
+            ),
+            input_px: (width_px, height_px),
+            dims: clip.dims(),
+        };
+        Ok(Self { info, network: Network::Clip(Box::new(clip)) })
+    }
+
     /// Which it is.
     pub fn kind(&self) -> Kind {
         match &self.network {
             Network::Pixels(_) => Kind::Pixels,
+            Network::Clip(_) => Kind::Clip,
             Network::ImageNet(network) => network.kind(),
         }
     }
@@ -118,7 +142,25 @@ impl Extractor {
     pub fn extract(&self, images: &[Image], maps: bool) -> Result<Extracted> {
         match &self.network {
             Network::Pixels(pixels) => pixels.extract(images),
+            Network::Clip(clip) => {
+                let features = clip.image_embeds(images)?;
+                Ok(Extracted { features, ..Extracted::default() })
+            }
             Network::ImageNet(network) => network.extract(images, maps),
+        }
+    }
+
+    /// The vectors of texts, `[N, D]`, in the space of the pictures', and how many of them were cut off; only CLIP reads.
+    ///
+    /// # Errors
+    /// A network that does not read.
+    pub fn texts(&self, texts: &[&str]) -> Result<(Vec<f32>, usize)> {
+        match &self.network {
+            Network::Clip(clip) => Ok((clip.text_embeds(texts)?, clip.too_long(texts)?)),
+            _ => Err(FeatureError::Network {
+                network: "the extractor",
+                message: format!("expected clip, which reads texts, found {}", self.info.name),
+            }),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The pictures of a report.
 
 use super::Comparison;
-use super::nearness::Nearness;
+use super::classes::ByClass;
 use super::scores::features;
 use super::sets::Side;
 use crate::error::CliError;
 use sumi_data::{Filter, Image, resize};
-use sumi_metrics::{halves, prdc};
+use sumi_metrics::{Memory, halves, nearest_neighbours, prdc, projection};
 use sumi_pictures::plot::{Marks, Plot, Series, draw};
 use sumi_pictures::{GridOptions, Picture, grid, side_by_side};
 
@@ -22,6 +22,8 @@ const SHOWN_PX: usize = 64;
 const BARS: usize = 40;
 /// At most so many samples go into the curve of precision and recall, which asks for all pairs again and again.
 const CURVE_SAMPLES: usize = 2000;
+/// Dots of either side.
+const PLANE_SAMPLES: usize = 2000;
 /// The neighbourhoods of that curve.
 const CURVE_NEIGHBOURS: [usize; 7] = [1, 2, 3, 5, 8, 13, 21];
 
@@ -61,67 +63,104 @@ fn scale_of(pictures: &[Picture]) -> usize {
 }
 
 /// The samples that lie nearest to a real picture, each above its neighbours; nothing where no pictures were kept.
-pub fn strip(comparison: &Comparison, nearness: &Nearness) -> Result<Option<Picture>, CliError> {
-    let (Some(real), fake) =
-        (comparison.real.as_ref().and_then(thumbnails), thumbnails(&comparison.fake))
-    else {
+pub fn strip(comparison: &Comparison, memory: &Memory) -> Result<Option<Picture>, CliError> {
+    let Some(real) = &comparison.real else { return Ok(None) };
+    let (Some(kept_real), Some(kept)) = (thumbnails(real), thumbnails(&comparison.fake)) else {
         return Ok(None);
     };
-    let Some(fake) = fake else { return Ok(None) };
-    let shown =
-        |at: usize| nearness.neighbours[at].iter().take(NEIGHBOURS).all(|n| n.index < real.len());
-    let mut order: Vec<usize> =
-        (0..nearness.neighbours.len().min(fake.len())).filter(|&i| shown(i)).collect();
-    order.sort_by(|&a, &b| nearness.nearest(a).total_cmp(&nearness.nearest(b)));
+    let what = "a search for neighbours";
+    let (of_real, of_fake) = (features(real, what)?, features(&comparison.fake, what)?);
+    let distance = |i: usize| memory.nearest[i].distance;
+    let known = |i: &usize| memory.nearest[*i].index < kept_real.len();
+    let mut order: Vec<usize> = (0..memory.nearest.len().min(kept.len())).filter(known).collect();
+    order.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
     order.truncate(STRIP);
     if order.is_empty() {
         return Ok(None);
     }
-    let mut images: Vec<&Image> = order.iter().map(|&i| &fake[i]).collect();
-    for rank in 0..NEIGHBOURS {
-        let of = |i: usize| nearness.neighbours[i].get(rank).map(|n| &real[n.index]);
-        let row: Option<Vec<&Image>> = order.iter().map(|&i| of(i)).collect();
-        images.extend(row.unwrap_or_default());
+    let chosen = of_fake.select(&order)?;
+    let shown = of_real.filter(|i| i < kept_real.len());
+    let neighbours = nearest_neighbours(&chosen, &shown, NEIGHBOURS)?;
+    let rows = neighbours.iter().map(Vec::len).min().unwrap_or(0);
+    let mut images: Vec<&Image> = order.iter().map(|&i| &kept[i]).collect();
+    for rank in 0..rows {
+        images.extend(neighbours.iter().map(|found| &kept_real[found[rank].index]));
     }
-    let rows = images.len() / order.len();
     let labels = std::iter::once("sample".to_string());
     let pictures = tiles(images.into_iter())?;
     let options = GridOptions {
         columns: order.len(),
         scale: scale_of(&pictures),
         gap_px: 6,
-        row_labels: labels.chain((1..rows).map(|rank| format!("real no. {rank}"))).collect(),
-        column_labels: order.iter().map(|&i| format!("{:.3}", nearness.nearest(i))).collect(),
+        row_labels: labels.chain((1..=rows).map(|rank| format!("real no. {rank}"))).collect(),
+        column_labels: order.iter().map(|&i| format!("{:.2}", distance(i))).collect(),
         ..GridOptions::default()
     };
     Ok(Some(options.draw(&pictures)?))
 }
 
 /// How far samples are from the nearest real picture, and real pictures from the nearest other.
-pub fn distances(nearness: &Nearness) -> Result<Picture, CliError> {
-    let (fake, real) = (nearness.all_nearest(), &nearness.of_real);
-    let most = fake.iter().chain(real).copied().fold(0.0, f64::max);
-    let width = if most > 0.0 { most / BARS as f64 } else { 1.0 };
-    let shares = |distances: &[f64]| {
-        let mut counts = [0usize; BARS];
-        for &distance in distances {
-            counts[((distance / width) as usize).min(BARS - 1)] += 1;
-        }
-        let share = |count: usize| count as f64 / distances.len().max(1) as f64;
-        (0..).zip(counts).map(|(bar, n)| ((f64::from(bar) + 0.5) * width, share(n))).collect()
+pub fn distances(memory: &Memory) -> Result<Picture, CliError> {
+    let histogram = memory.histogram(BARS);
+    let shares = |counts: &[usize]| {
+        let all = counts.iter().sum::<usize>().max(1) as f64;
+        let places = (0..).map(|bar| (f64::from(bar) + 0.5) * histogram.step);
+        places.zip(counts.iter().map(|&count| count as f64 / all)).collect()
     };
     let plot = Plot {
         title: "distance to the nearest real picture".into(),
         x_label: "distance in feature space".into(),
         y_label: "share of the pictures".into(),
         series: vec![
-            Series { name: "samples".into(), points: shares(&fake) },
-            Series { name: "real, to another real".into(), points: shares(real) },
+            Series { name: "samples".into(), points: shares(&histogram.generated) },
+            Series { name: "real, to another real".into(), points: shares(&histogram.reference) },
         ],
         marks: Marks::Bars(Vec::new()),
         ..Plot::default()
     };
     Ok(draw(&plot, 760, 380)?)
+}
+
+/// The Frechet distance of every class.
+pub fn classes(by_class: &ByClass) -> Result<Picture, CliError> {
+    let scored = || by_class.found.classes.iter();
+    let places = (0..).map(f64::from);
+    let plot = Plot {
+        y_label: "Frechet distance".into(),
+        series: vec![Series {
+            name: String::new(),
+            points: places.zip(scored().map(|class| class.score)).collect(),
+        }],
+        marks: Marks::Bars(scored().map(|class| by_class.names[class.class].clone()).collect()),
+        ..Plot::default()
+    };
+    Ok(draw(&plot, 760, 340)?)
+}
+
+/// Both sides on the plane in which the real pictures differ most, and the share of their variance in it.
+pub fn plane(comparison: &Comparison) -> Result<Option<(Picture, f64)>, CliError> {
+    let Some(real) = &comparison.real else { return Ok(None) };
+    let what = "a projection";
+    let (Ok(real), Ok(fake)) = (features(real, what), features(&comparison.fake, what)) else {
+        return Ok(None);
+    };
+    // As many of each, so that neither hides the other by its number; spread, because folders come class by class.
+    let count = real.rows().min(fake.rows()).min(PLANE_SAMPLES);
+    let found = projection(real, fake)?;
+    let points = |all: &[[f64; 2]]| {
+        (0..count).map(|i| all[i * all.len() / count]).map(|[x, y]| (x, y)).collect()
+    };
+    let plot = Plot {
+        x_label: "first component".into(),
+        y_label: "second component".into(),
+        series: vec![
+            Series { name: "REAL".into(), points: points(&found.real) },
+            Series { name: "FAKE".into(), points: points(&found.generated) },
+        ],
+        marks: Marks::Dots,
+        ..Plot::default()
+    };
+    Ok(Some((draw(&plot, 620, 560)?, found.share.iter().sum())))
 }
 
 /// Precision against recall as the neighbourhoods grow, of the samples and of a half of REAL.

@@ -1,8 +1,9 @@
 //! `sumi eval fid|kid|is|prdc|clip-score|neighbours|all`: one set of pictures against another.
 
+mod captioned;
 pub mod choose;
+mod classes;
 mod figures;
-mod nearness;
 mod output;
 mod report;
 mod scores;
@@ -15,11 +16,13 @@ use crate::device;
 use crate::error::CliError;
 use crate::sample::check_parents;
 use crate::signals::Stop;
-use nearness::Nearness;
-use scores::{Floor, LeftOut, Scores, attempt, floor, score};
-use sets::{Look, Side, open};
+use captioned::{Captioned, captioned};
+use classes::ByClass;
+use scores::{Floor, LeftOut, Scores, attempt, features, floor, score};
+use sets::{Look, Set, Side, open};
 use std::path::Path;
 use sumi_features::Info;
+use sumi_metrics::{Memory, MemoryOptions, memory};
 
 /// Everything that was found out.
 pub struct Comparison {
@@ -36,7 +39,11 @@ pub struct Comparison {
     /// What REAL scores against itself.
     pub floor: Option<Floor>,
     /// Which real pictures the samples are near to.
-    pub nearness: Option<Nearness>,
+    pub memory: Option<Memory>,
+    /// Scores class by class, where both sides have classes.
+    pub by_class: Option<ByClass>,
+    /// How well FAKE fits its captions.
+    pub captioned: Option<Captioned>,
     /// What was asked for and cannot be had.
     pub left_out: LeftOut,
 }
@@ -97,10 +104,8 @@ fn compare(
     let stop = Stop::listen()?;
     let look =
         Look { pictures: args.report.is_some(), diversity: asked.diversity.then_some(args.seed) };
-    let drawn = fake.describe();
-    let see = |set: &mut sets::Set, name| {
-        set.see(extractor.as_ref(), (name, args.seen.batch, look), &stop)
-    };
+    let see =
+        |set: &mut Set, name| set.see(extractor.as_ref(), (name, args.seen.batch, look), &stop);
     let real = match (real.take(), real_path) {
         (Some(mut set), Some(path)) => {
             let seen = see(&mut set, "real")?;
@@ -108,34 +113,87 @@ fn compare(
         }
         _ => None,
     };
+    let drawn = fake.describe();
     let seen = see(&mut fake, "fake")?;
-    let fake = fake.side(fake_path, seen);
-    if let Some(real) = real.as_ref().filter(|real| real.dims() != fake.dims()) {
-        return Err(CliError::Failed(format!(
-            "{}: expected {} features a picture, as {} has, found {}; compare what one extractor saw",
-            fake.path.display(),
-            real.dims(),
-            real.path.display(),
-            fake.dims()
-        )));
-    }
     let mut left_out = LeftOut::new();
-    let scores = score(real.as_ref().unwrap_or(&fake), &fake, (asked, args), &mut left_out)?;
-    let mut scores = scores;
-    let nearness = match &real {
-        Some(real) if asked.neighbours => {
-            attempt(asked, "neighbours", &mut left_out, || Nearness::of(real, &fake))?
-        }
+    let (set, fake) = fake.parted(fake_path, seen);
+    let captioned = match (asked.clip_score, set) {
+        (true, Some(mut set)) => attempt(asked, "clip_score", &mut left_out, || {
+            captioned(args, (&mut set, &fake), &device, &stop)
+        })?,
+        (true, None) => attempt(asked, "clip_score", &mut left_out, || {
+            let path = fake.path.display();
+            let what = "the CLIP score needs pictures that are there, found";
+            Err(CliError::Failed(format!("{path}: {what} {}", fake.kind)))
+        })?,
         _ => None,
     };
-    scores.nearest = nearness.as_ref().map(Nearness::summary);
-    let floor = match real.as_ref().and_then(|real| real.features.as_ref()) {
-        Some(features) => {
-            let count = fake.count().unwrap_or(features.rows());
-            floor(features, count, (asked, args))?
-        }
-        None => None,
-    };
     let info = extractor.map(|extractor| extractor.info().clone());
-    Ok(Comparison { info, real, fake, drawn, scores, floor, nearness, left_out })
+    let sides = Sides { info, real, fake, drawn, captioned };
+    sides.scored(args, asked, left_out)
+}
+
+/// Both sides, seen and not yet scored.
+struct Sides {
+    info: Option<Info>,
+    real: Option<Side>,
+    fake: Side,
+    drawn: Option<String>,
+    captioned: Option<Captioned>,
+}
+
+impl Sides {
+    fn scored(
+        self,
+        args: &CompareArgs,
+        asked: Asked,
+        mut left_out: LeftOut,
+    ) -> Result<Comparison, CliError> {
+        let Self { info, real, fake, drawn, captioned } = self;
+        if let Some(real) = real.as_ref().filter(|real| real.dims() != fake.dims()) {
+            return Err(CliError::Failed(format!(
+                "{}: expected {} features a picture, as {} has, found {}; compare what one extractor saw",
+                fake.path.display(),
+                real.dims(),
+                real.path.display(),
+                fake.dims()
+            )));
+        }
+        let reference = real.as_ref().unwrap_or(&fake);
+        let mut scores = score(reference, &fake, (asked, args), &mut left_out)?;
+        let memory = match asked.neighbours {
+            true => attempt(asked, "neighbours", &mut left_out, || {
+                let what = "a search for neighbours";
+                let (real, fake) = (features(reference, what)?, features(&fake, what)?);
+                Ok(memory(fake, real, &MemoryOptions::default())?)
+            })?,
+            false => None,
+        };
+        let by_class = match &real {
+            Some(real) if asked.fid => ByClass::of(real, &fake)?,
+            _ => None,
+        };
+        scores.copied = memory.as_ref().map(|memory| memory.copied);
+        scores.nearer = memory.as_ref().map(|memory| memory.nearer);
+        scores.fid_by_class = by_class.as_ref().and_then(|by_class| by_class.found.mean);
+        scores.clip_score = captioned
+            .as_ref()
+            .map(|found| [found.score.torchmetrics().mean, found.score.hessel().mean]);
+        let floor = match &real {
+            Some(real) => floor(real, &fake, (asked, args))?,
+            None => None,
+        };
+        Ok(Comparison {
+            info,
+            real,
+            fake,
+            drawn,
+            scores,
+            floor,
+            memory,
+            by_class,
+            captioned,
+            left_out,
+        })
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::super::args::CompareArgs;
 use super::Comparison;
+use super::classes::ByClass;
 use super::scores::{Scores, kid_subset_size};
 use super::sets::Side;
 use crate::error::CliError;
@@ -37,6 +38,19 @@ pub fn warnings(comparison: &Comparison) -> Vec<String> {
                  upwards; compare only scores of as many pictures, or use KID"
             ));
         }
+    }
+    warnings.extend(comparison.by_class.as_ref().and_then(ByClass::remark));
+    if let Some(cut) = comparison.captioned.as_ref().map(|found| found.cut).filter(|cut| *cut > 0) {
+        warnings.push(format!("{cut} captions are longer than CLIP reads and were cut off"));
+    }
+    if let (Some(floor), Some(count)) = (&comparison.floor, fake.count())
+        && (1..count).contains(&floor.count)
+    {
+        warnings.push(format!(
+            "REAL has no two halves of {count} pictures; what it scores against itself is for {}, which for fewer \
+             pictures is a larger distance",
+            floor.count
+        ));
     }
     for (name, why) in left_out {
         warnings.push(format!("{name} left out: {why}"));
@@ -77,6 +91,7 @@ fn table(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError> {
     let Comparison { info, real, fake, drawn, scores, floor, .. } = comparison;
     let against = floor
         .as_ref()
+        .filter(|floor| floor.count > 0)
         .map_or(String::new(), |floor| format!("  REAL against itself, {} each", floor.count));
     data(format_args!("{:<22} {:>12}{against}", "", "FAKE"))?;
     let floor_scores = floor.as_ref().map(|floor| floor.scores).unwrap_or_default();
@@ -124,7 +139,7 @@ fn table(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError> {
 type Row = (&'static str, fn(&Scores) -> Option<f64>, &'static str);
 
 /// What stands in a table, in order.
-pub const ROWS: [Row; 12] = [
+pub const ROWS: [Row; 15] = [
     ("Frechet distance", |s| s.fid, "lower"),
     ("KID", |s| s.kid.map(|kid| kid[0]), "lower"),
     ("  over subsets, std", |s| s.kid.map(|kid| kid[1]), ""),
@@ -135,12 +150,16 @@ pub const ROWS: [Row; 12] = [
     ("density", |s| s.density, "higher"),
     ("coverage", |s| s.coverage, "higher"),
     ("diversity", |s| s.diversity.map(|pair| pair[0]), "as REAL's"),
-    ("nearest real, mean", |s| s.nearest.map(|pair| pair[0]), ""),
-    ("suspiciously near", |s| s.nearest.map(|pair| pair[1]), "about 0.01"),
+    ("copied", |s| s.copied, "about 0.01"),
+    ("nearer than real", |s| s.nearer, "about 0.5"),
+    ("Frechet by class", |s| s.fid_by_class, "lower"),
+    ("CLIP score (100 cos)", |s| s.clip_score.map(|pair| pair[0]), "higher"),
+    ("CLIPScore (2.5 cos)", |s| s.clip_score.map(|pair| pair[1]), "higher"),
 ];
 
 fn json(args: &CompareArgs, comparison: &Comparison, warnings: &[String]) -> Value {
-    let Comparison { info, real, fake, drawn, scores, floor, left_out, .. } = comparison;
+    let Comparison { info, real, fake, drawn, scores, floor, left_out, memory, captioned, .. } =
+        comparison;
     let mut json: Map<String, Value> =
         scores.named().into_iter().map(|(name, value)| (name.into(), json!(value))).collect();
     let named = |scores: &Scores| -> Map<String, Value> {
@@ -173,6 +192,9 @@ fn json(args: &CompareArgs, comparison: &Comparison, warnings: &[String]) -> Val
         "fake": side(fake),
         "drawn": drawn,
         "seed": args.seed,
+        "by_class": by_class(comparison),
+        "clip": captioned.as_ref().map(|found| json!({"model": found.clip, "sha256": found.sha256})),
+        "memory": memory.as_ref().map(|memory| json!({"threshold": memory.threshold})),
         "neighbours": args.neighbours,
         "kid_subsets": args.kid_subsets,
         "kid_subset_size": sizes.map(|(real, fake)| kid_subset_size(real, fake, args)),
@@ -185,4 +207,23 @@ fn json(args: &CompareArgs, comparison: &Comparison, warnings: &[String]) -> Val
         json.extend(conditions);
     }
     Value::Object(json)
+}
+
+/// The Frechet distance of every class.
+fn by_class(comparison: &Comparison) -> Option<Value> {
+    let ByClass { names, found } = comparison.by_class.as_ref()?;
+    let classes: Vec<Value> = found
+        .classes
+        .iter()
+        .map(|class| {
+            json!({
+                "class": names[class.class],
+                "real": class.real,
+                "fake": class.generated,
+                "fid": class.score,
+            })
+        })
+        .collect();
+    let left_out: Vec<&str> = found.left_out.iter().map(|c| names[c.class].as_str()).collect();
+    Some(json!({"classes": classes, "left_out": left_out}))
 }

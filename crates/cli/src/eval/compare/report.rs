@@ -28,7 +28,9 @@ pub fn page(args: &CompareArgs, comparison: &Comparison) -> Result<Page, CliErro
             ),
         );
     }
-    nearness(&mut page, comparison)?;
+    memory(&mut page, comparison)?;
+    classes(&mut page, comparison)?;
+    plane(&mut page, comparison)?;
     if let Some(curve) = curve(args, comparison)? {
         page.section("Precision and recall").figure(curve);
     }
@@ -62,7 +64,7 @@ fn scores(page: &mut Page, args: &CompareArgs, comparison: &Comparison) {
         let floor = pick(&floors).map(|value| format!("{value:.4}")).unwrap_or_default();
         table = table.row([title.trim(), &format!("{value:.4}"), &floor, better]);
     }
-    let caption = floor.as_ref().map(|floor| {
+    let caption = floor.as_ref().filter(|floor| floor.count > 0).map(|floor| {
         format!(
             "REAL against itself: two random halves of {} pictures each, the mean over {} splits. A score \
              that is as good as that cannot be told from the real pictures at this count.",
@@ -94,27 +96,52 @@ fn scores(page: &mut Page, args: &CompareArgs, comparison: &Comparison) {
     section.definitions(facts);
 }
 
-fn nearness(page: &mut Page, comparison: &Comparison) -> Result<(), CliError> {
-    let Some(nearness) = &comparison.nearness else { return Ok(()) };
+fn memory(page: &mut Page, comparison: &Comparison) -> Result<(), CliError> {
+    let Some(memory) = &comparison.memory else { return Ok(()) };
     let section = page.section("Is it memorising?");
-    let [mean, copied] = nearness.summary();
     section.paragraph(format!(
-        "The nearest real picture is {mean:.3} away on average. {:.1} % of the samples are nearer to a real \
-         picture than all but one in a hundred real pictures are to each other; some 1 % is what a set like \
-         REAL itself would have.",
-        100.0 * copied
+        "{:.1} % of the samples are at least as near to a real picture ({:.3}) as one in a hundred real pictures \
+         is to another; fresh pictures would have about 1 %. A sample is nearer to a real picture than a real \
+         picture is with a probability of {:.2}; fresh pictures would have 0.50, copies 1.",
+        100.0 * memory.copied,
+        memory.threshold,
+        memory.nearer
     ));
-    let plot = Figure::picture(&figures::distances(nearness)?, "two histograms of distances")?;
+    let plot = Figure::picture(&figures::distances(memory)?, "two histograms of distances")?;
     section.figure(
         plot.keep_width().caption(
             "A heap of samples at the left, where there are no real pairs, would be copies.",
         ),
     );
-    if let Some(strip) = figures::strip(comparison, nearness)? {
-        section.figure(Figure::picture(&strip, "samples above their nearest real pictures")?.caption(
+    if let Some(strip) = figures::strip(comparison, memory)? {
+        let figure = Figure::picture(&strip, "samples above their nearest real pictures")?;
+        section.figure(figure.caption(
             "The samples nearest to a real picture, with their distances, and the real pictures nearest to them.",
         ));
     }
+    Ok(())
+}
+
+fn classes(page: &mut Page, comparison: &Comparison) -> Result<(), CliError> {
+    let Some(by_class) = &comparison.by_class else { return Ok(()) };
+    if by_class.found.classes.is_empty() {
+        return Ok(());
+    }
+    let figure = Figure::picture(&figures::classes(by_class)?, "a bar a class")?.keep_width();
+    page.section("Class by class").figure(figure.caption(
+        "Fewer pictures make a larger distance, so a class compares with the others and not with the whole.",
+    ));
+    Ok(())
+}
+
+fn plane(page: &mut Page, comparison: &Comparison) -> Result<(), CliError> {
+    let Some((plane, share)) = figures::plane(comparison)? else { return Ok(()) };
+    let figure = Figure::picture(&plane, "dots of real pictures and of samples")?.keep_width();
+    page.section("Where they lie").figure(figure.caption(format!(
+        "The two leading principal components of REAL, {:.0} % of its variance. Real dots without samples among \
+         them are what is missing; samples away from all real dots are what is not real.",
+        100.0 * share
+    )));
     Ok(())
 }
 

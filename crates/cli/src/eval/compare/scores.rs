@@ -53,8 +53,14 @@ pub struct Scores {
     pub coverage: Option<f64>,
     /// The mean over pairs of pictures, and its standard error.
     pub diversity: Option<[f64; 2]>,
-    /// The mean distance to the nearest real picture, and the share that is suspiciously near.
-    pub nearest: Option<[f64; 2]>,
+    /// The share that lies as near to a real picture as one in a hundred real ones does to another.
+    pub copied: Option<f64>,
+    /// The probability that a sample is nearer to a real picture than a real one is.
+    pub nearer: Option<f64>,
+    /// The mean over classes.
+    pub fid_by_class: Option<f64>,
+    /// As torchmetrics has it, and as its paper does.
+    pub clip_score: Option<[f64; 2]>,
 }
 
 /// Which scores cannot be had, each with the reason.
@@ -151,8 +157,11 @@ impl Scores {
             ("coverage", self.coverage),
             ("diversity", pair(self.diversity, 0)),
             ("diversity_error", pair(self.diversity, 1)),
-            ("nearest", pair(self.nearest, 0)),
-            ("copied", pair(self.nearest, 1)),
+            ("copied", self.copied),
+            ("nearer", self.nearer),
+            ("fid_by_class", self.fid_by_class),
+            ("clip_score", pair(self.clip_score, 0)),
+            ("clip_score_hessel", pair(self.clip_score, 1)),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -170,11 +179,32 @@ pub struct Floor {
 }
 
 /// Scores a half of REAL against another half, as large as FAKE where REAL is twice as large; the mean over
-/// random splits. `None` where REAL has no two halves.
+/// random splits. How different REAL's pictures look is REAL's own score. `None` where there is nothing to say.
 ///
 /// # Errors
 /// A score that cannot be computed.
 pub fn floor(
+    real: &Side,
+    fake: &Side,
+    (asked, args): (Asked, &CompareArgs),
+) -> Result<Option<Floor>, CliError> {
+    let diversity = if asked.diversity { diversity(real).ok() } else { None };
+    let of_itself = Scores { diversity, ..Scores::default() };
+    let halved = match &real.features {
+        Some(features) if asked.fid || asked.kid || asked.prdc => {
+            let count = fake.count().unwrap_or(features.rows());
+            halved(features, count, (asked, args))?
+        }
+        _ => None,
+    };
+    Ok(match halved {
+        Some(floor) => Some(Floor { scores: Scores { diversity, ..floor.scores }, ..floor }),
+        None if diversity.is_some() => Some(Floor { count: 0, splits: 0, scores: of_itself }),
+        None => None,
+    })
+}
+
+fn halved(
     real: &Features,
     fake_count: usize,
     (asked, args): (Asked, &CompareArgs),
@@ -208,13 +238,11 @@ pub fn floor(
     let scores = Scores {
         fid: mean(|s| s.fid),
         kid: kid.map(|(mean, deviation)| [mean, deviation]),
-        is: None,
-        diversity: None,
-        nearest: None,
         precision: mean(|s| s.precision),
         recall: mean(|s| s.recall),
         density: mean(|s| s.density),
         coverage: mean(|s| s.coverage),
+        ..Scores::default()
     };
     Ok(Some(Floor { count, splits: args.floor_splits, scores }))
 }

@@ -276,15 +276,22 @@ impl Set {
 
     /// What it became, having been seen or not.
     pub fn side(self, path: &Path, collected: Option<Collected>) -> Side {
+        self.parted(path, collected).1
+    }
+
+    /// The same, and the pictures, where they are there to be seen again.
+    pub fn parted(self, path: &Path, collected: Option<Collected>) -> (Option<Self>, Side) {
         let (path, kind) = (path.to_path_buf(), self.kind());
-        let side = Side { path, kind, features: None, statistics: None, seen: None };
-        match (self, collected) {
-            (Self::Features(features), _) => Side { features: Some(features), ..side },
-            (Self::Statistics(statistics), _) => Side { statistics: Some(statistics), ..side },
-            (_, Some(Collected { features, seen })) => {
-                Side { features: Some(features), seen: Some(seen), ..side }
-            }
-            (_, None) => side,
+        let mut side = Side { path, kind, features: None, statistics: None, seen: None };
+        if let Some(Collected { features, seen }) = collected {
+            (side.features, side.seen) = (Some(features), Some(seen));
         }
+        match self {
+            Self::Features(features) => side.features = Some(features),
+            Self::Statistics(statistics) => side.statistics = Some(statistics),
+            Self::Images(images) => return (Some(Self::Images(images)), side),
+            Self::Model(_) => {}
+        }
+        (None, side)
     }
 }
