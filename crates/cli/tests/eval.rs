@@ -1,54 +1,16 @@
 //! `sumi eval` as a user meets it.
 
+mod support;
+
 use std::path::Path;
-use std::process::{Command, Output};
-use sumi_formats::{NamedTensor, npz};
-
-fn sumi(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sumi")).args(arguments).current_dir(folder).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Holds text against a committed file; `SUMI_BLESS=1` writes the file instead.
-fn snapshot(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
-    if std::env::var_os("SUMI_BLESS").is_some() {
-        std::fs::write(&path, found).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(expected == found, "{name} differs; SUMI_BLESS=1 takes it over. Found:\n{found}");
-}
-
-const TINY: &str = "[data]\nkind = \"digits\"\n[process]\ntimesteps = 40\nbeta_end = 0.3\n\
-    [network]\nkind = \"unet\"\nchannels = [8, 16]\nblocks = 1\nattention = [false, true]\n\
-    norm_groups = 4\n[train]\nsteps = 30\nbatch_size = 16\ncheckpoint_every = 30\n\
-    [sample]\nevery = 0\n";
-
-/// A folder with a tiny trained run in `run`.
-fn trained() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
-    let output = sumi(folder.path(), &["train", "tiny.toml", "--out", "run"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    folder
-}
+use std::process::Command;
+use support::{mistakes, snapshot, sumi, text, trained, write_npz};
 
 fn measured(folder: &Path, arguments: &[&str]) -> serde_json::Value {
     let all = [&["eval", "bpd", "run"], arguments, &["--json"]].concat();
     let output = sumi(folder, &all);
     assert!(output.status.success(), "{}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Two digits as bytes.
-fn write_npz(path: &Path, shape: &[usize], classes: Option<&[i64]>) {
-    let pixels: Vec<u8> = (0..shape.iter().product()).map(|i| (i * 5 % 256) as u8).collect();
-    let mut arrays = vec![NamedTensor::from_u8("arr_0", shape, &pixels)];
-    arrays.extend(classes.map(|c| NamedTensor::from_i64("arr_1", &[c.len()], c)));
-    npz::write(path, &arrays).unwrap();
 }
 
 #[test]
@@ -128,37 +90,30 @@ fn mistakes_are_one_clear_sentence() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("total"), "{}", text(&output.stdout));
 
-    let mut found = String::new();
-    let cases: &[(&[&str], i32)] = &[
-        (&["flow", "digits"], 2),
-        (&["run", "nowhere"], 1),
-        (&["run", "tiny.toml"], 1),
-        (&["run", "empty"], 1),
-        (&["run", "none.npz"], 1),
-        (&["run", "flat.npz"], 1),
-        (&["run", "wide.npz", "--method", "ode"], 1),
-        (&["run", "colour.npz"], 1),
-        (&["run", "unnamed.npz"], 1),
-        (&["run", "many.npz"], 1),
-        (&["run", "digits", "--plot", "missing/x.png"], 1),
-        (&["run", "digits", "--count", "0"], 2),
-        (&["run", "digits", "--count", "100000"], 2),
-        (&["run", "digits", "--batch", "0"], 2),
-        (&["run", "digits", "--tolerance", "1e-3"], 2),
-        (&["run", "digits", "--method", "ode", "--tolerance", "0"], 2),
-        (&["run", "digits", "--method", "ode", "--plot", "x.png"], 2),
-        (&["run", "digits", "--method", "ode", "--clip", "true"], 2),
-        (&["run", "digits", "--method", "elbo"], 2),
-    ];
-    for (arguments, code) in cases {
-        let all = [&["eval", "bpd"], *arguments].concat();
-        let output = sumi(path, &all);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {said}");
-        assert!(!said.contains("panicked") && !said.contains("bug"), "{arguments:?}: {said}");
-        assert!(output.stdout.is_empty(), "{arguments:?} wrote to stdout");
-        found += &format!("$ sumi {}\n{said}[{code}]\n\n", all.join(" "));
-    }
+    let found = mistakes(
+        path,
+        &[
+            (&["eval", "bpd", "flow", "digits"], 2),
+            (&["eval", "bpd", "run", "nowhere"], 1),
+            (&["eval", "bpd", "run", "tiny.toml"], 1),
+            (&["eval", "bpd", "run", "empty"], 1),
+            (&["eval", "bpd", "run", "none.npz"], 1),
+            (&["eval", "bpd", "run", "flat.npz"], 1),
+            (&["eval", "bpd", "run", "wide.npz", "--method", "ode"], 1),
+            (&["eval", "bpd", "run", "colour.npz"], 1),
+            (&["eval", "bpd", "run", "unnamed.npz"], 1),
+            (&["eval", "bpd", "run", "many.npz"], 1),
+            (&["eval", "bpd", "run", "digits", "--plot", "missing/x.png"], 1),
+            (&["eval", "bpd", "run", "digits", "--count", "0"], 2),
+            (&["eval", "bpd", "run", "digits", "--count", "100000"], 2),
+            (&["eval", "bpd", "run", "digits", "--batch", "0"], 2),
+            (&["eval", "bpd", "run", "digits", "--tolerance", "1e-3"], 2),
+            (&["eval", "bpd", "run", "digits", "--method", "ode", "--tolerance", "0"], 2),
+            (&["eval", "bpd", "run", "digits", "--method", "ode", "--plot", "x.png"], 2),
+            (&["eval", "bpd", "run", "digits", "--method", "ode", "--clip", "true"], 2),
+            (&["eval", "bpd", "run", "digits", "--method", "elbo"], 2),
+        ],
+    );
     snapshot("eval-mistakes.txt", &found);
 }
 

@@ -36,14 +36,14 @@ impl Images {
         })
     }
 
-    /// Pictures in memory.
+    /// Pictures in memory; errors call them `name`.
     ///
     /// # Errors
     /// Pictures that are neither grey nor colour, such as points of the plane.
-    pub fn pictures(pictures: Pictures) -> Result<Self> {
+    pub fn pictures(name: &Path, pictures: Pictures) -> Result<Self> {
         if !matches!(pictures.channels, 1 | 3) {
             let found = pictures.channels.to_string();
-            return Err(FeatureError::set("pictures".as_ref(), "1 or 3 channels", found));
+            return Err(FeatureError::set(name, "pictures with 1 or 3 channels", found));
         }
         let class_names = named(pictures.class_names.clone());
         Ok(Self { end: pictures.len(), store: Store::Array(pictures), class_names, next: 0 })

@@ -41,7 +41,7 @@ fn spacing(series: &[Series]) -> f64 {
 
 /// A dot at each point.
 pub(super) fn dots(picture: &mut Picture, points: &[Placed], colour: [u8; 3], axes: [&Axis; 2]) {
-    let radius = if points.len() > 400 { 1.0 } else { 2.0 };
+    let radius = if points.len() > 400 { 1.4 } else { 2.0 };
     let mut mask = Mask::new(frame(axes));
     points.iter().flatten().for_each(|&point| mask.segment(point, point, radius));
     mask.paint(picture, colour, 0.75);

@@ -16,6 +16,9 @@ pub fn write(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError
     for warning in &warnings {
         talk(format_args!("warning: {warning}"));
     }
+    for (name, why) in &comparison.left_out {
+        talk(format_args!("{name} left out: {why}"));
+    }
     match args.json {
         true => data(json(args, comparison, &warnings)),
         false => table(args, comparison),
@@ -24,7 +27,7 @@ pub fn write(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError
 
 /// What a reader of the numbers must know.
 pub fn warnings(comparison: &Comparison) -> Vec<String> {
-    let Comparison { real, fake, scores, left_out, .. } = comparison;
+    let Comparison { real, fake, scores, .. } = comparison;
     let mut warnings = Vec::new();
     for side in real.iter().chain([fake]) {
         let name = side.path.display();
@@ -51,9 +54,6 @@ pub fn warnings(comparison: &Comparison) -> Vec<String> {
              pictures is a larger distance",
             floor.count
         ));
-    }
-    for (name, why) in left_out {
-        warnings.push(format!("{name} left out: {why}"));
     }
     warnings
 }
@@ -97,8 +97,9 @@ fn table(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError> {
     let floor_scores = floor.as_ref().map(|floor| floor.scores).unwrap_or_default();
     for (title, pick, _) in ROWS {
         let Some(value) = pick(scores) else { continue };
-        let floor = pick(&floor_scores).map(|value| format!("{value:>14.5}")).unwrap_or_default();
-        data(format_args!("{title:<22} {value:>12.5}{floor}"))?;
+        let floor = pick(&floor_scores).map(|value| format!("{:>14}", number(value)));
+        let (value, floor) = (number(value), floor.unwrap_or_default());
+        data(format_args!("{title:<22} {value:>12}{floor}"))?;
     }
     let say = |side: &Side, role: &str| -> Result<(), CliError> {
         let count = side.count().map_or("unknown".into(), |count| count.to_string());
@@ -133,6 +134,11 @@ fn table(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError> {
         data(format_args!("REAL against itself: the mean over {} random splits", floor.splits))?;
     }
     Ok(())
+}
+
+/// Enough digits to tell small scores apart, and none more.
+pub fn number(value: f64) -> String {
+    if value.abs() < 0.1 { format!("{value:.6}") } else { format!("{value:.4}") }
 }
 
 /// A title, where the number is, and which way is better.

@@ -1,7 +1,7 @@
 //! The page that `--report` writes.
 
 use super::super::args::CompareArgs;
-use super::output::{ROWS, warnings};
+use super::output::{ROWS, number, warnings};
 use super::sets::Side;
 use super::{Comparison, figures};
 use crate::error::CliError;
@@ -13,7 +13,11 @@ use sumi_pictures::report::{Figure, Page, Table};
 /// Pictures that cannot be drawn.
 pub fn page(args: &CompareArgs, comparison: &Comparison) -> Result<Page, CliError> {
     let Comparison { real, fake, .. } = comparison;
-    let name = |side: &Side| side.path.display().to_string();
+    // A path whose end says nothing, such as `..`, stands whole.
+    let name = |side: &Side| {
+        let last = side.path.file_name().unwrap_or(side.path.as_os_str());
+        last.to_string_lossy().into_owned()
+    };
     let mut page = Page::new(match real {
         Some(real) => format!("{} against {}", name(fake), name(real)),
         None => name(fake),
@@ -61,8 +65,8 @@ fn scores(page: &mut Page, args: &CompareArgs, comparison: &Comparison) {
     let floors = floor.as_ref().map(|floor| floor.scores).unwrap_or_default();
     for (title, pick, better) in ROWS {
         let Some(value) = pick(scores) else { continue };
-        let floor = pick(&floors).map(|value| format!("{value:.4}")).unwrap_or_default();
-        table = table.row([title.trim(), &format!("{value:.4}"), &floor, better]);
+        let floor = pick(&floors).map(number).unwrap_or_default();
+        table = table.row([title.trim(), &number(value), &floor, better]);
     }
     let caption = floor.as_ref().filter(|floor| floor.count > 0).map(|floor| {
         format!(
@@ -77,6 +81,9 @@ fn scores(page: &mut Page, args: &CompareArgs, comparison: &Comparison) {
     });
     for warning in warnings(comparison) {
         section.warning(warning);
+    }
+    for (name, why) in &comparison.left_out {
+        section.note(format!("{name} left out: {why}"));
     }
     let mut facts = Vec::new();
     let side = |side: &Side| {

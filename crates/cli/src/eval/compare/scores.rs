@@ -286,7 +286,7 @@ fn statistics(side: &Side) -> Result<GaussianStatistics, MetricError> {
     }
 }
 
-/// Mean and standard deviation; subsets are as large as the smaller set where that is smaller than asked for.
+/// Mean and standard deviation over subsets.
 fn kid(real: &Features, fake: &Features, args: &CompareArgs) -> Result<[f64; 2], MetricError> {
     let size = kid_subset_size(real.rows(), fake.rows(), args);
     let options = SubsetOptions { subsets: args.kid_subsets, size, ..SubsetOptions::default() };
@@ -294,9 +294,11 @@ fn kid(real: &Features, fake: &Features, args: &CompareArgs) -> Result<[f64; 2],
     Ok([found.mean, found.deviation])
 }
 
-/// How many pictures a subset of KID has.
+/// How many pictures a subset of KID has: as asked for, or half of the smaller set where that has fewer, so that subsets still
+/// differ.
 pub fn kid_subset_size(real: usize, fake: usize, args: &CompareArgs) -> usize {
-    args.kid_subset_size.min(real).min(fake)
+    let smaller = real.min(fake);
+    if smaller < args.kid_subset_size { (smaller / 2).max(2) } else { args.kid_subset_size }
 }
 
 fn inception(side: &Side, args: &CompareArgs) -> Result<[f64; 2], CliError> {

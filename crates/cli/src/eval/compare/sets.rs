@@ -100,16 +100,16 @@ pub fn open(
         }
         _ if path.is_dir() => Ok(Set::Images(Images::folder(path)?)),
         (_, "npz") => match read_npz(path)? {
-            Npz::Pictures(pictures) => Ok(Set::Images(Images::pictures(pictures)?)),
+            Npz::Pictures(pictures) => Ok(Set::Images(Images::pictures(path, pictures)?)),
             Npz::Statistics(statistics) => Ok(Set::Statistics(statistics)),
         },
         (_, "npy" | "safetensors") => Ok(Set::Features(read_features(path)?)),
         (_, "toml") => {
             let config = RunConfig::read(path, &[])?;
-            Ok(Set::Images(Images::pictures(part(&config.data, seen.split)?)?))
+            Ok(Set::Images(Images::pictures(path, part(&config.data, seen.split)?)?))
         }
         _ if path == Path::new("digits") => {
-            Ok(Set::Images(Images::pictures(part(&DataConfig::digits(), seen.split)?)?))
+            Ok(Set::Images(Images::pictures(path, part(&DataConfig::digits(), seen.split)?)?))
         }
         _ => {
             let found = if path.exists() { "a file of another kind" } else { "nothing" };
