@@ -60,6 +60,8 @@ fn help_is_as_committed() {
         "convert",
         "eval",
         "eval bpd",
+        "eval all",
+        "eval stats",
         "bench",
     ];
     for name in names {

@@ -148,6 +148,11 @@ fn pictures(path: &Path, map: &TensorMap) -> Result<Pictures> {
         class_names: (0..classes).map(|class| class.to_string()).collect(),
         max_value: u8::MAX,
     };
-    pictures.check().map_err(|error| wrong("pictures", error.to_string()))?;
+    if pictures.is_empty() {
+        return Err(wrong("at least one picture", "none".into()));
+    }
+    pictures
+        .check()
+        .map_err(|error| wrong("pictures that fit their classes", error.to_string()))?;
     Ok(pictures)
 }

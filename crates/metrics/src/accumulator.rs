@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Accum, Mat, Par};
 use rayon::prelude::*;
 
 use crate::frechet::{Covariance, GaussianStatistics};
@@ -13,7 +13,7 @@ use crate::{Features, MetricError};
 /// Samples whose products are summed at once. The blocks are always these, however samples come, so the result is the same.
 const BLOCK: usize = 1024;
 
-/// Values that one thread converts, sums or centres.
+/// Values that one thread converts.
 const PART: usize = 1 << 16;
 
 /// Rows and columns of the covariance that one thread sums.
@@ -22,7 +22,7 @@ const TILE: usize = 256;
 /// Gathers [`GaussianStatistics`] from samples that come in a stream: what is kept is 1,024 samples and half of a D x D matrix.
 ///
 /// Blocks are centred on their own mean and joined by S_ab = S_a + S_b + n_a n_b / (n_a + n_b) d d^T, d = m_b - m_a, for sums
-/// of squares S about means m of n samples (Chan, Golub and LeVeque, 1983, equation 2.1b), so a large mean costs no digits.
+/// of squares S about means m of n samples (Chan, Golub and LeVeque, 1983), so a large mean costs no digits.
 #[derive(Clone, Debug)]
 pub struct GaussianAccumulator {
     columns: usize,
@@ -76,17 +76,17 @@ impl GaussianAccumulator {
         }
         let mut rest = data;
         while !rest.is_empty() {
-            // Only when more come is a full block joined: one block alone is its own factor.
-            if self.waiting.len() == BLOCK * columns {
-                self.join();
+            // A block is joined only when more come: one block alone is its own factor.
+            if self.waiting.is_empty() && rest.len() > BLOCK * columns {
+                let (block, after) = rest.split_at(BLOCK * columns);
+                self.join(block);
+                rest = after;
+                continue;
             }
-            let filled = self.waiting.len();
-            let (next, after) = rest.split_at(rest.len().min(BLOCK * columns - filled));
-            self.waiting.resize(filled + next.len(), 0.0);
-            let parts = self.waiting[filled..].par_chunks_mut(PART).zip(next.par_chunks(PART));
-            parts.for_each(|(to, from)| {
-                to.iter_mut().zip(from).for_each(|(to, &from)| *to = from.into());
-            });
+            self.join_waiting(BLOCK);
+            let free = BLOCK * columns - self.waiting.len();
+            let (next, after) = rest.split_at(rest.len().min(free));
+            self.waiting.extend(next.iter().map(|&x| -> f64 { x.into() }));
             rest = after;
         }
         Ok(())
@@ -105,12 +105,12 @@ impl GaussianAccumulator {
         }
         let scale = 1.0 / (rows as f64 - 1.0);
         if self.joined == 0 && rows <= d {
-            let mean = centre(&mut self.waiting, d);
-            let samples = MatRef::from_row_major_slice(&self.waiting, rows, d);
-            let factor = samples.transpose() * faer::Scale(scale.sqrt());
+            let (mean, panels) = centred(&self.waiting, d);
+            let root = scale.sqrt();
+            let factor = Mat::from_fn(d, rows, |i, j| root * panels[i / TILE][(j, i % TILE)]);
             return GaussianStatistics::of(mean, Covariance::Factor(factor));
         }
-        self.join();
+        self.join_waiting(1);
         let mut covariance = Mat::zeros(d, d);
         for tile in &self.tiles {
             for (column, j) in tile.columns.clone().enumerate() {
@@ -123,25 +123,33 @@ impl GaussianAccumulator {
         GaussianStatistics::of(self.mean, Covariance::Full(covariance))
     }
 
-    /// Joins the waiting samples to those before.
-    fn join(&mut self) {
+    /// Joins the waiting samples to those before, where they are at least `least`.
+    fn join_waiting(&mut self, least: usize) {
+        if self.waiting.len() >= least * self.columns {
+            let waiting = std::mem::take(&mut self.waiting);
+            self.join(&waiting);
+            self.waiting = waiting;
+            self.waiting.clear();
+        }
+    }
+
+    /// Joins a block of samples to those before.
+    fn join<T: Copy + Into<f64> + Sync>(&mut self, block: &[T]) {
         let d = self.columns;
-        let rows = self.waiting.len() / d.max(1);
+        let rows = block.len() / d.max(1);
         if rows == 0 {
             return;
         }
         if self.tiles.is_empty() {
             self.tiles = tiles(d);
         }
-        let mean = centre(&mut self.waiting, d);
+        let (mean, panels) = centred(block, d);
         let between: Vec<f64> = mean.iter().zip(&self.mean).map(|(b, a)| b - a).collect();
         let (before, new) = (self.joined as f64, rows as f64);
         let weight = before * new / (before + new);
-        let samples = MatRef::from_row_major_slice(&self.waiting, rows, d);
         self.tiles.par_iter_mut().for_each(|Tile { rows, columns, sums }| {
-            let left = samples.subcols(rows.start, rows.len()).transpose();
-            let right = samples.subcols(columns.start, columns.len());
-            matmul(sums.as_mut(), Accum::Add, left, right, 1.0, Par::Seq);
+            let [left, right] = [&rows, &columns].map(|range| &panels[range.start / TILE]);
+            matmul(sums.as_mut(), Accum::Add, left.transpose(), right, 1.0, Par::Seq);
             for (column, j) in columns.clone().enumerate() {
                 let factor = weight * between[j];
                 let sums = sums.col_as_slice_mut(column).iter_mut();
@@ -152,7 +160,6 @@ impl GaussianAccumulator {
             *mean += between * new / (before + new);
         }
         self.joined += rows;
-        self.waiting.clear();
     }
 }
 
@@ -168,29 +175,31 @@ fn tiles(d: usize) -> Vec<Tile> {
     blocks(d, TILE).flat_map(lower).collect()
 }
 
-/// Subtracts the mean of the rows from each of them.
-fn centre(data: &mut [f64], columns: usize) -> Vec<f64> {
-    // Sums of parts that are always the same, so that threads change nothing.
-    let part = PART.div_ceil(columns) * columns;
-    let sums: Vec<Vec<f64>> = data
-        .par_chunks(part)
-        .map(|rows| {
-            let mut sums = vec![0.0; columns];
-            for row in rows.chunks_exact(columns) {
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            }
-            sums
-        })
-        .collect();
-    let rows = (data.len() / columns) as f64;
-    let mean: Vec<f64> =
-        (0..columns).map(|j| sums.iter().map(|sums| sums[j]).sum::<f64>() / rows).collect();
-    data.par_chunks_mut(part).for_each(|rows| {
-        for row in rows.chunks_exact_mut(columns) {
-            row.iter_mut().zip(&mean).for_each(|(x, mean)| *x -= mean);
+/// The mean of the rows of `data`, and the rows less their mean, as matrices of [`TILE`] columns.
+///
+/// Column by column, as products read them half as fast again.
+fn centred<T: Copy + Into<f64> + Sync>(data: &[T], columns: usize) -> (Vec<f64>, Vec<Mat<f64>>) {
+    let rows = data.len() / columns;
+    let panel = |range: Range<usize>| {
+        let row = |i: usize| &data[i * columns..][range.clone()];
+        let mut mean = vec![0.0; range.len()];
+        for i in 0..rows {
+            mean.iter_mut().zip(row(i)).for_each(|(sum, &x)| *sum += x.into());
         }
-    });
-    mean
+        mean.iter_mut().for_each(|sum| *sum /= rows as f64);
+        let mut panel = Mat::zeros(rows, range.len());
+        // Eight rows at a time fill whole lines of the cache.
+        for some in blocks(rows, 8) {
+            for (j, &mean) in mean.iter().enumerate() {
+                let to = &mut panel.col_as_slice_mut(j)[some.clone()];
+                to.iter_mut().zip(some.clone()).for_each(|(to, i)| *to = row(i)[j].into() - mean);
+            }
+        }
+        (mean, panel)
+    };
+    let panels: Vec<_> = blocks(columns, TILE).collect();
+    let (means, panels): (Vec<_>, Vec<_>) = panels.into_par_iter().map(panel).unzip();
+    (means.concat(), panels)
 }
 
 impl GaussianStatistics {

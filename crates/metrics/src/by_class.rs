@@ -73,7 +73,7 @@ pub fn score_by_class(
 
 /// The squared Frechet distance of every class of which both sets have at least `least` samples, two or more.
 ///
-/// With Inception's features their mean is the intra-class FID (Miyato and Koyama, 2018, section 4). It is larger than FID, the
+/// With Inception's features their mean is the intra-class FID (Miyato and Koyama, 2018). It is larger than FID, the
 /// more so the fewer samples a class has.
 ///
 /// # Errors

@@ -49,7 +49,7 @@ impl ClipScore {
         Mean { mean: mean.max(0.0), error }
     }
 
-    /// E 2.5 max(cos, 0), 0 to 2.5: CLIPScore (Hessel et al., 2021, equation 1), whose texts begin with "A photo depicts ".
+    /// E 2.5 max(cos, 0), 0 to 2.5: CLIPScore (Hessel et al., 2021), whose texts begin with "A photo depicts ".
     pub fn hessel(&self) -> Mean {
         self.mean_of(|cosine| 2.5 * cosine.max(0.0))
     }

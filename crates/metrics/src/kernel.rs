@@ -133,7 +133,12 @@ fn discrepancy(x: &Features, y: &Features) -> Result<f64, MetricError> {
         sums[sum] += part;
     }
     let (m, n) = (x.rows() as f64, y.rows() as f64);
-    Ok(sums[0] / (m * (m - 1.0)) + sums[1] / (n * (n - 1.0)) - 2.0 * sums[2] / (m * n))
+    let value = sums[0] / (m * (m - 1.0)) + sums[1] / (n * (n - 1.0)) - 2.0 * sums[2] / (m * n);
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(MetricError::Overflow { what: "kernel distance" })
+    }
 }
 
 /// The kernel's sum over the pairs of `left`, which are the rows from `start`, with all rows before them, both ways round.

@@ -115,7 +115,10 @@ pub(crate) fn sum_of_singular_values(matrix: Mat<f64>) -> Result<f64, MetricErro
     let noise = rest.norm_l2() * f64::EPSILON;
     let mut sum = 0.0;
     while rest.ncols() > 0 {
-        let (values, vectors) = eigen(product(rest.transpose(), rest.as_ref()).as_ref())?;
+        let gram = product(rest.transpose(), rest.as_ref());
+
+        let (values, vectors) = eigen(gram.as_ref())?;
+
         let top = values.last().copied().unwrap_or(0.0).max(0.0);
         let last_turn = top.sqrt() <= noise;
         let split = if last_turn { f64::NEG_INFINITY } else { top * SPLIT };

@@ -55,7 +55,7 @@ fn share(samples: impl ExactSizeIterator<Item = bool>) -> f64 {
     samples.filter(|&counts| counts).count() as f64 / all
 }
 
-/// Precision and recall (Kynkaanniemi et al., 2019, equation 2), density and coverage (Naeem et al., 2020, equations 3 and 4) of
+/// Precision and recall (Kynkaanniemi et al., 2019, equation 2), density and coverage (Naeem et al., 2020, section 3) of
 /// `generated` against `real`, with neighbourhoods of `k` samples.
 ///
 /// The numbers are those of the PyPI package prdc: balls are open, so samples at exactly the radius lie outside, and k does not

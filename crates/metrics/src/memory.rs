@@ -41,9 +41,9 @@ pub struct Memory {
 /// Compares the distances of `generated` samples to their nearest `training` sample with those of training samples to
 /// their nearest other one.
 ///
-/// After Meehan, Chaudhuri and Dasgupta, 2020, section 3, whose reference is a held-out set and whose statistic is the z-score of
+/// After Meehan, Chaudhuri and Dasgupta, 2020, whose reference is a held-out set and whose statistic is the z-score of
 /// the rank sum that is `nearer` here; training samples with themselves left out need no held-out set. `copied` asks, as
-/// Carlini et al., 2023, section 4, for single samples far nearer than usual, but with one threshold for all. The threshold is
+/// Carlini et al., 2023, for single samples far nearer than usual, but with one threshold for all. The threshold is
 /// `numpy.quantile`'s, linear between distances.
 ///
 /// # Errors

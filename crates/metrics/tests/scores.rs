@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use sumi_metrics::{
-    Features, KernelDistance, SplitOptions, Subset, SubsetOptions, frechet_distance,
-    inception_score, kernel_distance, kernel_distance_of, prdc,
+    Features, GaussianStatistics, KernelDistance, SplitOptions, Subset, SubsetOptions,
+    frechet_distance, inception_score, kernel_distance, kernel_distance_of, prdc, projection,
 };
 use sumi_testkit::{assert_close, golden};
 
@@ -48,6 +48,61 @@ fn frechet_distances_are_those_of_pytorch_fid() {
         assert_close(&[frechet_distance(&b, &a).unwrap()], &[distance], 1e-9);
         assert!(frechet_distance(&a, &a).unwrap() < TOLERANCE, "{}", case["name"]);
     }
+}
+
+/// As `sumi eval` reads them from a file: a covariance, and no samples to factor it by.
+#[test]
+fn stored_statistics_have_the_same_distance() {
+    for (case, a, b) in cases() {
+        let [a, b] = [a, b].map(|set| {
+            let statistics = GaussianStatistics::from_features(&set).unwrap();
+            let stored = statistics.covariance_matrix();
+            GaussianStatistics::new(statistics.mean().to_vec(), stored).unwrap()
+        });
+        let expected = golden::numbers(&case["exact_frechet"]);
+        assert_close(&[a.frechet(&b).unwrap()], &expected, 1e-9);
+        assert!(a.frechet(&a).unwrap() < 1e-9, "{}", case["name"]);
+    }
+}
+
+/// 600 features of rank 30, in more than one block and tile: singular to the last digit.
+#[test]
+fn wide_singular_covariances_are_exact() {
+    let narrow = |seed: u64, rows: u64| {
+        features(&serde_json::json!({"rows": rows, "columns": 40, "seed": seed, "rank": 30}))
+    };
+    let wide = |set: &Features| {
+        let data = (0..set.rows()).flat_map(|i| (0..600).map(move |j| set.row(i)[j % 40]));
+        Features::new(set.rows(), 600, data.collect()).unwrap()
+    };
+    let (a, b) = (narrow(21, 1300), narrow(22, 1200));
+    let expected = 15.0 * frechet_distance(&a, &b).unwrap();
+    let found = frechet_distance(&wide(&a), &wide(&b)).unwrap();
+    assert_close(&[found], &[expected], 1e-9);
+    assert!(frechet_distance(&wide(&a), &wide(&a)).unwrap() < 1e-9);
+}
+
+#[test]
+fn threads_change_nothing() {
+    let set = |seed: u64| {
+        features(&serde_json::json!({"rows": 1200, "columns": 300, "seed": seed, "copies": 40}))
+    };
+    let (a, b) = (set(31), set(32));
+    let scores = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let options = SubsetOptions { subsets: 3, size: 700, seed: 1 };
+            (
+                frechet_distance(&a, &b).unwrap().to_bits(),
+                kernel_distance(&a, &b, &options).unwrap(),
+                prdc(&a, &b, 3).unwrap(),
+                projection(&a, &b).unwrap(),
+            )
+        })
+    };
+    let one = scores(1);
+    assert_eq!(one, scores(3));
+    assert_eq!(one, scores(8));
 }
 
 #[test]
@@ -113,6 +168,12 @@ fn impossible_subsets_are_refused() {
     );
     assert_eq!(message(0, 2), "the kernel distance needs at least 1 pair of subsets, found 0");
     assert_eq!(message(1, 1), "a subset of the kernel distance needs at least 2 samples, found 1");
+    let huge = Features::new(2, 1, vec![1e200, -1e200]).unwrap();
+    let options = SubsetOptions { subsets: 1, size: 2, seed: 0 };
+    assert_eq!(
+        kernel_distance(&huge, &two, &options).unwrap_err().to_string(),
+        "the kernel distance of these features is beyond the greatest number; divide them by a common number"
+    );
     let subset = Subset { first: vec![0, 1], second: vec![1, 2] };
     assert_eq!(
         kernel_distance_of(&three, &two, &[subset]).unwrap_err().to_string(),

@@ -25,12 +25,21 @@ impl Conditioning {
     }
 }
 
+/// A part of a prompt that a text encoder does not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// "prompt" or "negative prompt".
+    pub which: &'static str,
+    /// What is lost.
+    pub text: String,
+}
+
 /// The prompt, what it is guided away from, and what was cut off.
 pub(crate) struct Both {
     pub with: Conditioning,
     /// Where there is guidance.
     pub without: Option<Conditioning>,
-    pub cut: Vec<String>,
+    pub cut: Vec<Cut>,
 }
 
 impl Pipeline {
@@ -53,8 +62,11 @@ impl Pipeline {
             // As in diffusers, what is guided away from goes through all layers.
             let against_said = against.as_ref().map(|words| words.encode(reader, self.layer, 0));
             without.extend(against_said.transpose()?);
-            let lost = [Some(&words), against.as_ref()];
-            cut.extend(lost.into_iter().flatten().filter_map(|words| words.cut.clone()));
+            for (which, words) in [("prompt", Some(&words)), ("negative prompt", against.as_ref())]
+            {
+                let lost = words.and_then(|words| words.cut.clone());
+                cut.extend(lost.map(|text| Cut { which, text }));
+            }
         }
         cut.dedup();
         let with = join(with);

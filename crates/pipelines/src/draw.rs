@@ -2,7 +2,7 @@
 
 use crate::condition::{Both, Told};
 use crate::edit::{Prepared, Replaced, walked};
-use crate::{Conditioning, Generator, Pipeline, PipelineError, Request, Result};
+use crate::{Conditioning, Cut, Generator, Pipeline, PipelineError, Request, Result};
 use burn::tensor::Tensor;
 use sumi_model::{Batch, ModelError, NetworkDenoiser, Plan, TorchNoise, WithAndWithout};
 use sumi_networks::unet_condition::{Added, Extra};
@@ -90,7 +90,7 @@ impl<'a> Drawing<'a> {
     }
 
     /// What of the prompts was too long for the text encoder, and is lost.
-    pub fn cut(&self) -> &[String] {
+    pub fn cut(&self) -> &[Cut] {
         &self.prompts.cut
     }
 
@@ -190,7 +190,7 @@ impl<'a> Drawing<'a> {
         Extra { added, ..Extra::default() }
     }
 
-    /// Whether the autoencoder works on one tile after the other.
+    /// Whether the autoencoder works on one strip after the other.
     pub fn tiled(&self) -> bool {
         self.request.tiled
     }

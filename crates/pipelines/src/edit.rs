@@ -18,13 +18,15 @@ pub(crate) enum Task {
     Shown,
 }
 
-/// The usual share of the way.
-const STRENGTH: f64 = 0.8;
-
 impl Init {
+    /// The share of the way that is walked where nothing is said: all of it under a mask.
+    pub fn usual_strength(masked: bool) -> f64 {
+        if masked { 1.0 } else { 0.8 }
+    }
+
     /// The share of the way that is walked.
     pub(crate) fn share(&self) -> f64 {
-        self.strength.unwrap_or(if self.mask.is_some() { 1.0 } else { STRENGTH })
+        self.strength.unwrap_or(Self::usual_strength(self.mask.is_some()))
     }
 }
 

@@ -17,7 +17,7 @@ mod open;
 mod prompt;
 mod request;
 
-pub use condition::Conditioning;
+pub use condition::{Conditioning, Cut};
 pub use draw::{Drawing, Drawn};
 pub use encoder::TextEncoder;
 pub use error::PipelineError;

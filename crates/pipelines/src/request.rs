@@ -57,6 +57,6 @@ pub struct Request {
     pub dims: Option<[usize; 2]>,
     /// A picture to start from.
     pub init: Option<Init>,
-    /// Whether the autoencoder works on one tile after the other.
+    /// Whether the autoencoder works on one strip after the other.
     pub tiled: bool,
 }

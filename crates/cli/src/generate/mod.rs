@@ -12,7 +12,6 @@ use crate::sample::{check_parents, warn_of_little_noise};
 use crate::signals::Stop;
 use crate::{device, progress};
 use recipe::{Lora, Recipe};
-
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -20,7 +19,7 @@ use sumi_formats::checkpoint::Preferences;
 use sumi_formats::hash::lora_hash;
 use sumi_formats::{NamedTensor, TensorMap, safetensors};
 use sumi_pictures::gif;
-use sumi_pipelines::{Decoded, Drawing, Drawn, Generator, Pipeline, Prompts, Request};
+use sumi_pipelines::{Cut, Decoded, Drawing, Drawn, Generator, Pipeline, Prompts, Request};
 use text::{ModelHash, Writer};
 use watch::Watch;
 
@@ -69,9 +68,9 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
         tiled: recipe.vae_tiling,
     };
     let drawing = Drawing::new(&pipeline, &request)?;
-    for cut in drawing.cut() {
+    for Cut { which, text } in drawing.cut() {
         talk(format_args!(
-            "warning: the prompt is longer than the text encoder takes, and this part of it is cut off: {cut}"
+            "warning: the {which} is longer than the text encoder takes, and this part of it is cut off: {text}"
         ));
     }
     if request.init.is_none() {
@@ -185,10 +184,13 @@ fn draw_all(
     for index in 0..args.count {
         let film = outputs.gif.is_some() && index == 0;
         let preview = outputs.preview.as_deref().map(|path| (path, args.preview_every));
-        let mut watch = Watch::new(pipeline, &bar, stop, (film, preview));
-        let drawn = match drawing.draw(index, &mut watch.observer()) {
+        let mut watch = Watch::new(pipeline, drawing.tiled(), (&bar, stop), (film, preview));
+        let drawn = drawing.draw(index, &mut watch.observer());
+        let drawn = match drawn {
             Err(error) if error.is_cancelled() => {
                 bar.finish_and_clear();
+                // A frame that could not be shown stops the drawing, too.
+                watch.finish()?;
                 if let Some(path) = outputs.tensors.as_deref().filter(|_| index > 0) {
                     tensors.write(path)?;
                 }
@@ -215,6 +217,12 @@ fn draw_all(
         }
         if let Some(path) = outputs.image(index, args.count) {
             writer.write(&picture, drawn.seed, &path)?;
+            if index == 0 && writer.model_changed() {
+                talk(
+                    "warning: the checkpoint is not what it was when the image of --from was drawn; this is another \
+                     image",
+                );
+            }
             done.images.push((drawn.seed, path));
         }
         if outputs.tensors.is_some() {
@@ -305,7 +313,7 @@ fn report(
             "written": done.others,
             "load_secs": loaded,
             "secs": done.secs,
-            "cut": drawing.cut(),
+            "cut": drawing.cut().iter().map(|cut| &cut.text).collect::<Vec<_>>(),
             "loras": loras,
         })
     ))

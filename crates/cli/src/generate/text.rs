@@ -10,6 +10,7 @@ use sumi_formats::infotext::{self, Infotext};
 use sumi_formats::{atomic, png_text};
 use sumi_model::Plan;
 use sumi_pictures::Picture;
+use sumi_pipelines::Init;
 use sumi_sampler::GridKind;
 
 /// The hash of a checkpoint, which takes seconds, computed while the first image is drawn.
@@ -58,6 +59,12 @@ impl Writer<'_> {
         Ok(atomic::write_bytes(path, &bytes)?)
     }
 
+    /// Whether the recipe was drawn from another checkpoint than this.
+    pub fn model_changed(&self) -> bool {
+        let noted = self.recipe.model.sha256.as_deref();
+        noted.is_some_and(|noted| self.hash.get().is_some_and(|found| found != noted))
+    }
+
     /// The fields that WebUI users know.
     fn parameters(&self, recipe: &Recipe) -> Infotext {
         let entry = self.plan.sampler.entry();
@@ -77,8 +84,7 @@ impl Writer<'_> {
         }
         fields.push(("Model", stem(&recipe.model.path)));
         if recipe.init.is_some() {
-            let usual = if recipe.mask.is_some() { 1.0 } else { 0.8 };
-            let strength = recipe.strength.unwrap_or(usual);
+            let strength = recipe.strength.unwrap_or(Init::usual_strength(recipe.mask.is_some()));
             fields.push(("Denoising strength", strength.to_string()));
         }
         if recipe.clip_skip > 0 {

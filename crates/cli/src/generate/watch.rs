@@ -18,6 +18,7 @@ const FILM_FRAMES: usize = 24;
 /// Watches one image.
 pub struct Watch<'a> {
     pipeline: &'a Pipeline,
+    tiled: bool,
     bar: &'a ProgressBar,
     stop: &'a Stop,
     film: Option<Vec<Picture>>,
@@ -26,14 +27,15 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// `film`: whether frames are kept; `preview`: which file shows the image every how many steps.
+    /// `tiled`: whether frames are decoded as the image will be, in strips; `film`: whether frames are kept; `preview`: which file
+    /// shows the image every how many steps.
     pub fn new(
         pipeline: &'a Pipeline,
-        bar: &'a ProgressBar,
-        stop: &'a Stop,
+        tiled: bool,
+        (bar, stop): (&'a ProgressBar, &'a Stop),
         (film, preview): (bool, Option<(&'a Path, u64)>),
     ) -> Self {
-        Self { pipeline, bar, stop, film: film.then(Vec::new), preview, failed: None }
+        Self { pipeline, tiled, bar, stop, film: film.then(Vec::new), preview, failed: None }
     }
 
     /// What the sampler tells of every step.
@@ -76,6 +78,6 @@ impl<'a> Watch<'a> {
     }
 
     fn picture(&self, latents: &Tensor<4>) -> Result<Picture, CliError> {
-        pictures::of(&self.pipeline.decode(latents.clone(), false)?)
+        pictures::of(&self.pipeline.decode(latents.clone(), self.tiled)?)
     }
 }

@@ -12,13 +12,13 @@ pub mod sets;
 pub use scores::Asked;
 
 use super::args::CompareArgs;
-use crate::device;
 use crate::error::CliError;
 use crate::sample::check_parents;
 use crate::signals::Stop;
+use crate::{device, progress};
 use captioned::{Captioned, captioned};
 use classes::ByClass;
-use scores::{Floor, LeftOut, Scores, attempt, features, floor, score};
+use scores::{Floor, LeftOut, Scores, Task, attempt, features, floor, score};
 use sets::{Look, Set, Side, open};
 use std::path::Path;
 use sumi_features::Info;
@@ -117,11 +117,13 @@ fn compare(
     let seen = see(&mut fake, "fake")?;
     let mut left_out = LeftOut::new();
     let (set, fake) = fake.parted(fake_path, seen);
+    let bar = progress::bar("scoring", 0);
+    let task = Task::new(asked, args, &bar);
     let captioned = match (asked.clip_score, set) {
-        (true, Some(mut set)) => attempt(asked, "clip_score", &mut left_out, || {
+        (true, Some(mut set)) => attempt(task, "clip_score", &mut left_out, || {
             captioned(args, (&mut set, &fake), &device, &stop)
         })?,
-        (true, None) => attempt(asked, "clip_score", &mut left_out, || {
+        (true, None) => attempt(task, "clip_score", &mut left_out, || {
             let path = fake.path.display();
             let what = "the CLIP score needs pictures that are there, found";
             Err(CliError::Failed(format!("{path}: {what} {}", fake.kind)))
@@ -130,7 +132,9 @@ fn compare(
     };
     let info = extractor.map(|extractor| extractor.info().clone());
     let sides = Sides { info, real, fake, drawn, captioned };
-    sides.scored(args, asked, left_out)
+    let comparison = sides.scored(task, left_out);
+    bar.finish_and_clear();
+    comparison
 }
 
 /// Both sides, seen and not yet scored.
@@ -143,12 +147,8 @@ struct Sides {
 }
 
 impl Sides {
-    fn scored(
-        self,
-        args: &CompareArgs,
-        asked: Asked,
-        mut left_out: LeftOut,
-    ) -> Result<Comparison, CliError> {
+    fn scored(self, task: Task<'_>, mut left_out: LeftOut) -> Result<Comparison, CliError> {
+        let asked = task.asked;
         let Self { info, real, fake, drawn, captioned } = self;
         if let Some(real) = real.as_ref().filter(|real| real.dims() != fake.dims()) {
             return Err(CliError::Failed(format!(
@@ -160,9 +160,9 @@ impl Sides {
             )));
         }
         let reference = real.as_ref().unwrap_or(&fake);
-        let mut scores = score(reference, &fake, (asked, args), &mut left_out)?;
+        let mut scores = score(reference, &fake, task, &mut left_out)?;
         let memory = match asked.neighbours {
-            true => attempt(asked, "neighbours", &mut left_out, || {
+            true => attempt(task, "neighbours", &mut left_out, || {
                 let what = "a search for neighbours";
                 let (real, fake) = (features(reference, what)?, features(&fake, what)?);
                 Ok(memory(fake, real, &MemoryOptions::default())?)
@@ -180,7 +180,7 @@ impl Sides {
             .as_ref()
             .map(|found| [found.score.torchmetrics().mean, found.score.hessel().mean]);
         let floor = match &real {
-            Some(real) => floor(real, &fake, (asked, args))?,
+            Some(real) => floor(real, &fake, task)?,
             None => None,
         };
         Ok(Comparison {

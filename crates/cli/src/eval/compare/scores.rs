@@ -3,6 +3,7 @@
 use super::super::args::CompareArgs;
 use super::sets::Side;
 use crate::error::CliError;
+use indicatif::ProgressBar;
 use sumi_metrics::{
     Features, GaussianStatistics, Mean, MetricError, SplitOptions, SubsetOptions, halves,
     inception_score, kernel_distance, prdc,
@@ -35,9 +36,32 @@ impl Asked {
         lenient: true,
     };
 
+    /// How many parts it has.
+    fn parts(self) -> usize {
+        let parts = [self.fid, self.kid, self.is, self.prdc, self.neighbours, self.diversity];
+        parts.into_iter().filter(|asked| *asked).count()
+    }
+
     /// Whether nothing of it compares FAKE with REAL.
     pub fn needs_no_real(self) -> bool {
         !(self.fid || self.kid || self.prdc || self.neighbours)
+    }
+}
+
+/// What is to be scored, and who watches.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    pub asked: Asked,
+    pub args: &'a CompareArgs,
+    /// One step a part of what is asked for and a split of REAL.
+    pub bar: &'a ProgressBar,
+}
+
+impl<'a> Task<'a> {
+    /// A task, its bar as long as it is.
+    pub fn new(asked: Asked, args: &'a CompareArgs, bar: &'a ProgressBar) -> Self {
+        bar.set_length((asked.parts() + args.floor_splits) as u64);
+        Self { asked, args, bar }
     }
 }
 
@@ -73,9 +97,10 @@ pub type LeftOut = Vec<(&'static str, String)>;
 pub fn score(
     real: &Side,
     fake: &Side,
-    (asked, args): (Asked, &CompareArgs),
+    task: Task<'_>,
     left_out: &mut LeftOut,
 ) -> Result<Scores, CliError> {
+    let Task { asked, args, .. } = task;
     let mut tried = |name,
                      wanted: bool,
                      run: &mut dyn FnMut() -> Result<Scores, CliError>|
@@ -83,7 +108,7 @@ pub fn score(
         if !wanted {
             return Ok(Scores::default());
         }
-        Ok(attempt(asked, name, left_out, run)?.unwrap_or_default())
+        Ok(attempt(task, name, left_out, run)?.unwrap_or_default())
     };
     let fid = tried("fid", asked.fid, &mut || {
         let distance = statistics(real)?.frechet(&statistics(fake)?)?;
@@ -120,13 +145,16 @@ pub fn score(
 /// # Errors
 /// What cannot be done, if that is not to be left out.
 pub fn attempt<T>(
-    asked: Asked,
+    task: Task<'_>,
     name: &'static str,
     left_out: &mut LeftOut,
     run: impl FnOnce() -> Result<T, CliError>,
 ) -> Result<Option<T>, CliError> {
-    match run() {
-        Err(error) if asked.lenient => {
+    task.bar.set_message(name);
+    let outcome = run();
+    task.bar.inc(1);
+    match outcome {
+        Err(error) if task.asked.lenient => {
             left_out.push((name, error.to_string()));
             Ok(None)
         }
@@ -183,17 +211,14 @@ pub struct Floor {
 ///
 /// # Errors
 /// A score that cannot be computed.
-pub fn floor(
-    real: &Side,
-    fake: &Side,
-    (asked, args): (Asked, &CompareArgs),
-) -> Result<Option<Floor>, CliError> {
+pub fn floor(real: &Side, fake: &Side, task: Task<'_>) -> Result<Option<Floor>, CliError> {
+    let Task { asked, .. } = task;
     let diversity = if asked.diversity { diversity(real).ok() } else { None };
     let of_itself = Scores { diversity, ..Scores::default() };
     let halved = match &real.features {
         Some(features) if asked.fid || asked.kid || asked.prdc => {
             let count = fake.count().unwrap_or(features.rows());
-            halved(features, count, (asked, args))?
+            halved(features, count, task)?
         }
         _ => None,
     };
@@ -207,12 +232,13 @@ pub fn floor(
 fn halved(
     real: &Features,
     fake_count: usize,
-    (asked, args): (Asked, &CompareArgs),
+    Task { asked, args, bar }: Task<'_>,
 ) -> Result<Option<Floor>, CliError> {
     let count = fake_count.min(real.rows() / 2);
     if args.floor_splits == 0 || count <= args.neighbours || count < 2 {
         return Ok(None);
     }
+    bar.set_message("REAL against itself");
     let mut found = Vec::with_capacity(args.floor_splits);
     for split in 0..args.floor_splits {
         let seed = (args.seed as u32).wrapping_add(split as u32);
@@ -229,6 +255,7 @@ fn halved(
             scores.set_prdc(&prdc(&first, &second, args.neighbours)?);
         }
         found.push(scores);
+        bar.inc(1);
     }
     let mean = |pick: fn(&Scores) -> Option<f64>| {
         let values: Option<Vec<f64>> = found.iter().map(pick).collect();
