@@ -146,6 +146,30 @@ impl Conv2d {
         self.forward_onto(x, None, None)
     }
 
+    /// [`Conv2d::forward`] of [`Conv2d::patches`], with pictures as they come from outside: a product of whole patches,
+    /// which are moved once. Pixels beyond the last whole patch are not looked at.
+    ///
+    /// # Shapes
+    /// `[N, in, H, W]` to `[N patches, out]`.
+    pub fn forward_patches(&self, images: Tensor<4>) -> Tensor<2> {
+        let ([n, c, h, w], side) = (images.dims(), self.stride.step);
+        let weight = self.weight.val();
+        let outputs = weight.dims()[0];
+        let (down, across) = (h / side, w / side);
+        if !self.adapters.is_empty() {
+            return self
+                .forward(images.permute([0, 2, 3, 1]))
+                .reshape([n * down * across, outputs]);
+        }
+        let whole = images.slice([0..n, 0..c, 0..down * side, 0..across * side]);
+        let cut = whole.reshape([n, c, down, side, across, side]).permute([0, 2, 4, 1, 3, 5]);
+        let numbers = c * side * side;
+        let bias = self.bias.as_ref().map(|bias| bias.val().unsqueeze());
+        let added = Added { bias, ..Added::default() };
+        let rows = cut.reshape([n * down * across, numbers]);
+        sumi_kernels::linear(rows, weight.reshape([outputs, numbers]), added)
+    }
+
     /// Adds `shift` to every pixel of a sample, and `residual` to the result.
     ///
     /// # Shapes

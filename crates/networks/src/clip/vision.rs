@@ -229,7 +229,7 @@ impl VisionTransformer {
         if [c, h, w] != expected {
             return Err(ImageShapeError { expected, found: [c, h, w] });
         }
-        let patches = patch_embedding.forward(images.permute([0, 2, 3, 1]));
+        let patches = patch_embedding.forward_patches(images);
         let tokens = position_embedding.entries();
         let places: Vec<u32> = (0..tokens as u32).collect();
         let class = class_embedding.val().reshape([1, 1, width]).expand([n, 1, width]);
