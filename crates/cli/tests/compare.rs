@@ -157,7 +157,7 @@ fn captions_come_from_wherever_they_stand() {
     std::fs::write(path.join("listed/metadata.jsonl"), lines.collect::<String>()).unwrap();
     std::fs::write(path.join("prompts.txt"), words.join("\n")).unwrap();
     let score = |set: &str, rest: &[&str]| {
-        let arguments = ["eval", "clip-score", set, "--clip", clip, "--features", "pixels"];
+        let arguments = ["eval", "clip-score", set, "--clip", clip];
         json(path, &[&arguments[..], rest].concat())
     };
     let expected = score("beside", &[]);
@@ -171,9 +171,11 @@ fn captions_come_from_wherever_they_stand() {
     }
     let other = score("beside", &["--prompts", "prompts.txt", "--batch", "2"]);
     assert_eq!(other["clip_score"], expected["clip_score"]);
+    let all = ["eval", "all", "listed", "beside", "--clip", clip, "--features", "pixels"];
+    let beside_others = json(path, &[&all[..], &["--neighbours", "1"]].concat());
+    assert_eq!(beside_others["clip_score"], expected["clip_score"]);
     std::fs::remove_file(path.join("beside/1.txt")).unwrap();
-    let output =
-        sumi(path, &["eval", "clip-score", "beside", "--clip", clip, "--features", "pixels"]);
+    let output = sumi(path, &["eval", "clip-score", "beside", "--clip", clip]);
     assert!(text(&output.stderr).contains("beside/1.png"), "{}", text(&output.stderr));
 }
 
@@ -210,9 +212,9 @@ fn mistakes_are_one_clear_sentence() {
         &["eval", "kid", "digits", "digits", "--kid-subset-size", "1"],
         &["eval", "fid", "digits", "digits", "--features", "pixels", "--resize", "clean-fid"],
         &["eval", "fid", "digits", "digits", "--features", "weights.pth"],
-        &["eval", "clip-score", "digits", "--features", "pixels"],
+        &["eval", "clip-score", "digits"],
     ];
-    let codes = [2, 2, 2, 2, 2, 2, 1, 1];
+    let codes = [2, 2, 2, 2, 2, 2, 1, 2];
     let sets = [
         pixels("fid", ["nowhere", "digits"]),
         pixels("fid", ["empty", "digits"]),

@@ -16,7 +16,13 @@ pub fn run(args: &StatsArgs) -> Result<(), CliError> {
     check_parents([&Some(args.out.clone()), &args.features_out])?;
     let device = device::open(args.device)?;
     let mut set = sets::open(&args.set, &args.seen, None, &device)?.first(args.count);
-    let extractor = choose::extractor(&args.seen, args.clip.as_deref(), &mut [&mut set], &device)?;
+    let extractor = choose::extractor(
+        &args.seen.features,
+        &args.seen,
+        args.clip.as_deref(),
+        &mut [&mut set],
+        &device,
+    )?;
     let stop = Stop::listen()?;
     let seen =
         set.see(extractor.as_ref(), ("seeing", args.seen.batch, sets::Look::default()), &stop)?;

@@ -7,7 +7,7 @@ use crate::progress;
 use crate::signals::Stop;
 use burn::tensor::Device;
 use std::path::PathBuf;
-use sumi_features::{Captions, Extractor};
+use sumi_features::{Captions, Extractor, Kind};
 use sumi_metrics::{ClipScore, Features};
 
 /// Captions at a time.
@@ -25,12 +25,13 @@ pub struct Captioned {
     pub cut: usize,
 }
 
-/// Scores the pictures of `set` against their captions.
+/// Scores the pictures of `set`, which `seen_by` made the features of `side`, against their captions.
 ///
 /// # Errors
 /// No CLIP, no pictures, pictures without captions.
 pub fn captioned(
     args: &CompareArgs,
+    seen_by: Option<&Extractor>,
     (set, side): (&mut Set, &Side),
     device: &Device,
     stop: &Stop,
@@ -45,10 +46,21 @@ pub fn captioned(
         return Err(failed("the CLIP score needs pictures, found none".into()));
     };
     let captions = captions(args, &seen.paths).map_err(failed)?;
-    let extractor = Extractor::clip(folder, device)?;
-    let look = ("matching", args.seen.batch, Look::default());
-    let images = set.see(Some(&extractor), look, stop)?;
-    let Some(images) = images.map(|collected| collected.features) else {
+    // Where CLIP has looked already, it need not look again.
+    let clip = match seen_by.filter(|extractor| extractor.kind() == Kind::Clip) {
+        Some(_) => None,
+        None => Some(Extractor::clip(folder, device)?),
+    };
+    let again = match &clip {
+        Some(clip) => {
+            let look = ("matching", args.seen.batch, Look::default());
+            set.see(Some(clip), look, stop)?.map(|collected| collected.features)
+        }
+        None => None,
+    };
+    let (Some(extractor), Some(images)) =
+        (clip.as_ref().or(seen_by), again.as_ref().or(side.features.as_ref()))
+    else {
         return Err(failed("the CLIP score needs pictures, found none".into()));
     };
     let bar = progress::bar("reading", captions.len() as u64);
@@ -66,7 +78,7 @@ pub fn captioned(
     }
     bar.finish_and_clear();
     let texts = Features::from_f32(captions.len(), images.columns(), &texts)?;
-    let score = ClipScore::new(&images, &texts)?;
+    let score = ClipScore::new(images, &texts)?;
     let sha256 = extractor.info().sha256.clone().unwrap_or_default();
     Ok(Captioned { score, clip: folder.clone(), sha256, cut })
 }

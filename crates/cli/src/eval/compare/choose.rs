@@ -7,11 +7,12 @@ use burn::tensor::Device;
 use std::path::Path;
 use sumi_features::{Extractor, Kind, Pixels, Resize, find_weights};
 
-/// The extractor for `sets`, or `None` where none of them has pictures.
+/// The extractor that `features` names for `sets`, or `None` where none of them has pictures.
 ///
 /// # Errors
 /// Weights that are not there or cannot be read, an unknown name.
 pub fn extractor(
+    features: &str,
     args: &SeenArgs,
     clip: Option<&Path>,
     sets: &mut [&mut Set],
@@ -28,7 +29,7 @@ pub fn extractor(
     let named = |kind| -> Result<Extractor, CliError> {
         Ok(Extractor::open(&find_weights(kind)?, resize, device)?)
     };
-    let extractor = match args.features.as_str() {
+    let extractor = match features {
         "inception" => named(Kind::Inception)?,
         "efficientnet-lite0" => named(Kind::EfficientNetLite0)?,
         "pixels" => {

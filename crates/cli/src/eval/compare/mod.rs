@@ -49,7 +49,7 @@ pub struct Comparison {
 }
 
 pub fn run(args: &CompareArgs, asked: Asked) -> Result<(), CliError> {
-    check(args)?;
+    check(args, asked)?;
     let (real, fake) = match &args.fake {
         Some(fake) => (Some(args.real.as_path()), fake.as_path()),
         None if asked.needs_no_real() => (None, args.real.as_path()),
@@ -68,7 +68,13 @@ pub fn run(args: &CompareArgs, asked: Asked) -> Result<(), CliError> {
     output::write(args, &comparison)
 }
 
-fn check(args: &CompareArgs) -> Result<(), CliError> {
+fn check(args: &CompareArgs, asked: Asked) -> Result<(), CliError> {
+    if asked.is_only_clip_score() && args.clip.is_none() {
+        return Err(CliError::Usage(
+            "--clip: expected the folder of a CLIPModel, by which captions are matched, found none"
+                .into(),
+        ));
+    }
     let at_least_one = [
         ("neighbours", args.neighbours),
         ("kid-subsets", args.kid_subsets),
@@ -100,7 +106,10 @@ fn compare(
     let mut real = real_path.map(|path| open(path, &args.seen, None, &device)).transpose()?;
     let mut fake = open(fake_path, &args.seen, Some(args), &device)?.first(args.count);
     let mut sets: Vec<_> = real.iter_mut().chain([&mut fake]).collect();
-    let extractor = choose::extractor(&args.seen, args.clip.as_deref(), &mut sets, &device)?;
+    // Captions are matched by CLIP; nobody else has to look then.
+    let features = if asked.is_only_clip_score() { "clip" } else { &args.seen.features };
+    let clip = args.clip.as_deref();
+    let extractor = choose::extractor(features, &args.seen, clip, &mut sets, &device)?;
     let stop = Stop::listen()?;
     let look =
         Look { pictures: args.report.is_some(), diversity: asked.diversity.then_some(args.seed) };
@@ -121,7 +130,7 @@ fn compare(
     let task = Task::new(asked, args, &bar);
     let captioned = match (asked.clip_score, set) {
         (true, Some(mut set)) => attempt(task, "clip_score", &mut left_out, || {
-            captioned(args, (&mut set, &fake), &device, &stop)
+            captioned(args, extractor.as_ref(), (&mut set, &fake), &device, &stop)
         })?,
         (true, None) => attempt(task, "clip_score", &mut left_out, || {
             let path = fake.path.display();

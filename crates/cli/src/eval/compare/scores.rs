@@ -36,6 +36,11 @@ impl Asked {
         lenient: true,
     };
 
+    /// Whether it is the CLIP score and nothing else.
+    pub fn is_only_clip_score(self) -> bool {
+        self == Self { clip_score: true, ..Self::default() }
+    }
+
     /// How many parts it has.
     fn parts(self) -> usize {
         let parts = [self.fid, self.kid, self.is, self.prdc, self.neighbours, self.diversity];
