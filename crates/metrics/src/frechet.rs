@@ -89,8 +89,10 @@ impl GaussianStatistics {
         check_dimension(self.mean.len(), other.mean.len())?;
         let means = crate::features::squared_distance(&self.mean, &other.mean);
         let (a, b) = rayon::join(|| self.factor(), || other.factor());
-        let cross = sum_of_singular_values(product(b?.transpose(), a?.as_ref().as_ref()))?;
-        let distance = means + self.trace() + other.trace() - 2.0 * cross;
+        let (a, b) = (a?, b?);
+        let cross = sum_of_singular_values(product(b.transpose(), a.as_ref().as_ref()))?;
+        // The factors' own traces: what was cut off at the rank is then missing from all three terms, and cancels.
+        let distance = means + a.squared_norm_l2() + b.squared_norm_l2() - 2.0 * cross;
         if !distance.is_finite() {
             return Err(MetricError::Overflow { what: "distance" });
         }
