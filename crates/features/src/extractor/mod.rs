@@ -1,8 +1,10 @@
 //! What a network sees in a picture: one vector a picture.
 
+mod choice;
 mod pixels;
 mod weights;
 
+pub use choice::{Choice, Weights};
 pub use pixels::Pixels;
 pub use weights::find_weights;
 
