@@ -122,7 +122,8 @@ mod tests {
     fn parse(eval: &str, changes: &[&str]) -> Result<RunConfig, String> {
         let text = format!(
             "[data]\nkind = \"digits\"\n[network]\nkind = \"unet\"\nchannels = [8]\nblocks = 1\n\
-             attention = [false]\n[train]\nsteps = 4\neval_every = 2\n[eval]\n{eval}\n"
+             attention = [false]\n[train]\nsteps = 4\neval_every = 2\n[sample]\nevery = 0\n\
+             [eval]\n{eval}\n"
         );
         let changes: Vec<String> = changes.iter().map(|c| c.to_string()).collect();
         RunConfig::parse(&text, "run.toml", &changes).map_err(|error| error.to_string())
@@ -152,7 +153,7 @@ mod tests {
             (&["eval.count=9999999"], "eval.count: expected at most 1048576, found 9999999"),
             (&["eval.steps=0"], "eval.steps: expected from 1 to process.timesteps = 1000, found 0"),
             (&["eval.sampler=dimd"], "did you mean \"ddim\"?"),
-            (&["process.prediction=mean"], "sampler: expected ddpm, the only one"),
+            (&["process.prediction=mean"], "eval.sampler: expected ddpm, the only one"),
             (
                 &["data.held_out_fraction=0.0", "eval.on=held-out"],
                 "eval.on: expected \"training\" where data.held_out_fraction = 0, found \"held-out\"",
