@@ -157,7 +157,6 @@ fn the_best_is_kept_and_the_log_says_why() {
         assert_eq!(logged.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{metric}");
         let lowest = said.evaluations.iter().min_by(|a, b| a.score.total_cmp(&b.score)).unwrap();
         let scores: Vec<f64> = said.evaluations.iter().map(|e| e.score).collect();
-        println!("{metric}: {scores:?}");
         assert!(lowest.best && said.evaluations[0].best, "{metric}: {scores:?}");
         assert_eq!(lowest.step < 60, rises, "{metric}: {scores:?}");
 
