@@ -202,7 +202,7 @@ impl clap::builder::TypedValueParser for GridParser {
 
 #[derive(clap::Args, Debug)]
 pub struct SampleArgs {
-    /// A model folder, a checkpoint or a run folder
+    /// A model folder, a checkpoint, a run folder for its newest one, or RUN/best
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// How many samples; 100 where nothing is said, 1,000 where they are points

@@ -73,6 +73,7 @@ impl From<TrainError> for CliError {
     fn from(error: TrainError) -> Self {
         match error {
             TrainError::Config(message) => Self::Usage(message),
+            TrainError::Feature(error) => error.into(),
             other => Self::Failed(other.to_string()),
         }
     }

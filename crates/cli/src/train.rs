@@ -5,9 +5,11 @@ use crate::error::CliError;
 use crate::output::{data, talk};
 use crate::signals::Stop;
 use crate::{device, progress};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::path::Path;
-use sumi_train::{Event, NetworkConfig, Outcome, RunConfig, RunOptions, Start};
+use sumi_train::checkpoint::Best;
+use sumi_train::{Evaluation, Event, NetworkConfig, Outcome, RunConfig, RunOptions, Start};
 
 pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let config = RunConfig::read(&args.config, &args.set)?;
@@ -31,7 +33,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let stop = Stop::listen()?;
     let requested = || stop.requested();
     let start = if args.resume { Start::Resume } else { Start::New };
-    let options = RunOptions { out: &out, start, stop: &requested };
+    let options = RunOptions { out: &out, start, held_out: Some(&held_out), stop: &requested };
     let mut watch = Watch::new(config.train.batch_size, args.json);
     let outcome = sumi_train::run(&config, &pictures, &device, &options, &mut |event| {
         watch.see(event);
@@ -44,18 +46,23 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
 fn report(outcome: &Outcome, out: &Path, as_json: bool, classifies: bool) -> Result<(), CliError> {
     let checkpoint = outcome.checkpoint.display();
     if as_json {
-        data(format_args!(
-            "{}",
-            json!({
-                "event": "end",
-                "finished": outcome.finished,
-                "step": outcome.step,
-                "checkpoint": outcome.checkpoint,
-                "train_secs": outcome.train_secs,
-            })
-        ))?;
+        let mut line = json!({
+            "event": "end",
+            "finished": outcome.finished,
+            "step": outcome.step,
+            "checkpoint": outcome.checkpoint,
+            "train_secs": outcome.train_secs,
+        });
+        if let Some(Best { step, score, .. }) = &outcome.best {
+            line["best"] = json!({"path": out.join("best"), "step": step, "score": score});
+        }
+        data(line)?;
     } else {
         data(format_args!("{checkpoint}"))?;
+    }
+    if !as_json && let Some(Best { step, score, eval }) = &outcome.best {
+        let (metric, path) = (eval.metric.name(), out.join("best"));
+        talk(format_args!("best: {}, step {step}, {metric} {score:.5}", path.display()));
     }
     if !outcome.finished {
         talk(format_args!("stopped after step {}; go on with --resume", outcome.step));
@@ -108,7 +115,21 @@ impl Watch {
                     bar.set_message(format!("loss {:.4}, {images_per_sec:.0} images/s", self.loss));
                 }
             }
+            Event::Evaluation(Evaluation { step, metric, score, best, eval_secs }) => {
+                let best = if best { ", the best so far" } else { "" };
+                let metric = metric.name();
+                self.say(&format!("step {step}: {metric} {score:.5}{best} ({eval_secs:.1} s)"));
+            }
+            Event::Warning(warning) => self.say(&format!("warning: {warning}")),
             Event::Record(_) | Event::Checkpoint(_) | Event::Samples(_) => {}
+        }
+    }
+
+    /// A line above the bar, where there is one.
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| talk(line)),
+            None => talk(line),
         }
     }
 
@@ -125,13 +146,17 @@ fn print_event(event: &Event) -> Result<(), CliError> {
             json!({"event": "start", "step": step, "steps": steps, "parameters": parameters})
         }
         Event::Step(_) => return Ok(()),
-        Event::Record(record) => {
-            let mut line = serde_json::to_value(record).unwrap_or_default();
-            line["event"] = "record".into();
-            line
-        }
+        Event::Record(record) => named("record", record),
+        Event::Evaluation(evaluation) => named("evaluation", evaluation),
+        Event::Warning(message) => json!({"event": "warning", "message": message}),
         Event::Checkpoint(path) => json!({"event": "checkpoint", "path": path}),
         Event::Samples(path) => json!({"event": "samples", "path": path}),
     };
     data(line)
+}
+
+fn named(event: &str, line: &impl Serialize) -> Value {
+    let mut line = serde_json::to_value(line).unwrap_or_default();
+    line["event"] = event.into();
+    line
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 const CONFIG: &str = "[data]\nkind = \"digits\"\n[network]\nkind = \"unet\"\nchannels = [8, 16]\n\
     blocks = 1\nattention = [false, true]\nnorm_groups = 4\n[train]\nsteps = 150\nbatch_size = 4\n\
-    checkpoint_every = 2\nlog_every = 1\n[sample]\nevery = 0\n";
+    checkpoint_every = 2\nlog_every = 1\nkeep_checkpoints = 1\neval_every = 7\n[eval]\n\
+    metric = \"loss\"\ncount = 16\n[sample]\nevery = 0\n";
 
 fn start(folder: &Path, out: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sumi"));
@@ -18,11 +19,12 @@ fn start(folder: &Path, out: &str) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Step and loss of every line of the log.
+/// Step and loss, or score, of every line of the log.
 fn losses(run: &Path) -> Vec<(u64, f64)> {
     let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
     let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    lines.map(|l| (l["step"].as_u64().unwrap(), l["loss"].as_f64().unwrap())).collect()
+    let number = |l: &serde_json::Value| l["loss"].as_f64().or(l["score"].as_f64()).unwrap();
+    lines.map(|l| (l["step"].as_u64().unwrap(), number(&l))).collect()
 }
 
 #[test]
@@ -57,4 +59,11 @@ fn a_run_that_is_killed_again_and_again_ends_in_the_same_bits() {
         assert!(read(&straight) == read(&killed), "{file} differs after {kills} kills");
     }
     assert_eq!(losses(&straight), losses(&killed));
+    assert_eq!(losses(&straight).len(), 150 + 22);
+    let best = |run: &Path| {
+        let name = std::fs::read_to_string(run.join("best")).unwrap();
+        let weights = run.join(name.trim()).join("unet/diffusion_pytorch_model.safetensors");
+        (name, std::fs::read(run.join("best.json")).unwrap(), std::fs::read(weights).unwrap())
+    };
+    assert!(best(&straight) == best(&killed), "the best differs after {kills} kills");
 }

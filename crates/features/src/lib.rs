@@ -31,7 +31,9 @@ mod source;
 pub use captions::Captions;
 pub use collect::{Collect, Collected, Facts, MAX_UNREADABLE_SHARE, Seen, collect};
 pub use error::FeatureError;
-pub use extractor::{Extracted, Extractor, Info, Kind, Pixels, Resize, find_weights};
+pub use extractor::{
+    Choice, Extracted, Extractor, Info, Kind, Pixels, Resize, Weights, find_weights,
+};
 pub use files::{Npz, read_features, read_npz, write_statistics};
 pub use source::{Drawn, Images, Item, Source};
 

@@ -3,6 +3,7 @@
 use crate::{ModelError, SchedulerConfig, fill};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use sumi_formats::{
     NamedTensor, StateDict, TensorMap, atomic, present_name, python_numbers, safetensors,
@@ -51,7 +52,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a diffusers folder, a checkpoint or a run folder.
+    /// Opens a diffusers folder, a checkpoint, a run folder or what is `best` or `latest` in it.
     ///
     /// # Errors
     /// A missing or broken file, a configuration that cannot be served, weights that do not fit.
@@ -190,18 +191,56 @@ pub fn newest_checkpoint(run: &Path) -> Option<PathBuf> {
     let newest = names
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let step: u64 = name.strip_prefix("checkpoint-")?.parse().ok()?;
+            let step = checkpoint_step(&name)?;
             component(&entry.path()).map(|_| (step, entry.path()))
         })
         .max()?;
     Some(newest.1)
 }
 
-/// The model folder that a path means: itself, or a run folder's newest checkpoint.
+/// The files of a run folder that name one of its checkpoints.
+const CHECKPOINT_NAMES: [&str; 2] = ["best", "latest"];
+/// More than the name of a checkpoint has, in bytes.
+const MAX_NAME_BYTES: u64 = 256;
+
+/// Whether a path is a file that says which checkpoint of its run folder is meant.
+pub fn names_a_checkpoint(path: &Path) -> bool {
+    CHECKPOINT_NAMES.iter().any(|&name| path.file_name() == Some(name.as_ref())) && path.is_file()
+}
+
+/// The checkpoint that such a file names, which stands beside it.
+fn named_checkpoint(path: &Path) -> Result<PathBuf, ModelError> {
+    let io = |source| sumi_formats::FormatError::Io {
+        path: path.to_path_buf(),
+        action: "read the file as text",
+        source,
+    };
+    let mut name = String::new();
+    let file = std::fs::File::open(path).map_err(io)?;
+    file.take(MAX_NAME_BYTES).read_to_string(&mut name).map_err(io)?;
+    let name = name.trim();
+    let checkpoint = checkpoint_step(name).map(|_| path.with_file_name(name));
+    checkpoint.filter(|folder| component(folder).is_some()).ok_or_else(|| ModelError::Folder {
+        path: path.to_path_buf(),
+        expected: "the name of a checkpoint beside it".into(),
+        found: format!("{name:?}"),
+    })
+}
+
+/// The steps behind a checkpoint of this name.
+fn checkpoint_step(name: &str) -> Option<u64> {
+    name.strip_prefix("checkpoint-")?.parse().ok()
+}
+
+/// The model folder that a path means: itself, a run folder's newest checkpoint, or the one that its `best` or
+/// `latest` names.
 ///
 /// # Errors
 /// Nothing there, or something that is no model.
 pub fn resolve(path: &Path) -> Result<PathBuf, ModelError> {
+    if names_a_checkpoint(path) {
+        return named_checkpoint(path);
+    }
     if component(path).is_some() {
         return Ok(path.to_path_buf());
     }

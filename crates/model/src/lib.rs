@@ -26,8 +26,8 @@ pub use denoiser::{Classed, Network, NetworkDenoiser, UNetDenoiser, WithAndWitho
 pub use edit::Edit;
 pub use error::ModelError;
 pub use folder::{
-    Card, Model, POINT, component, config_of, newest_checkpoint, read_unet, resolve, unet_config,
-    write_tensors,
+    Card, Model, POINT, component, config_of, names_a_checkpoint, newest_checkpoint, read_unet,
+    resolve, unet_config, write_tensors,
 };
 pub use generate::{Classes, Generated, Generator, Request};
 pub use guide::{ByClassifier, Guidance, Weak};

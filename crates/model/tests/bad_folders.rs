@@ -132,3 +132,36 @@ fn a_weight_that_does_not_fit_is_named() {
     let gone = copy(|folder| std::fs::remove_file(Model::weights_path(folder)).unwrap());
     assert!(refusal(gone.path()).contains("the network's weights, here or in"));
 }
+
+/// A run folder says in `best` and `latest` which of its checkpoints is meant.
+#[test]
+fn best_and_latest_lead_to_the_checkpoint_that_they_name() {
+    let run = tempfile::tempdir().unwrap();
+    let (old, new) = (run.path().join("checkpoint-0000001"), run.path().join("checkpoint-0000002"));
+    for folder in [&old, &new] {
+        std::fs::rename(copy(|_| {}).keep(), folder).unwrap();
+    }
+    let (best, latest) = (run.path().join("best"), run.path().join("latest"));
+    std::fs::write(&best, "checkpoint-0000001\n").unwrap();
+    std::fs::write(&latest, "checkpoint-0000002\n").unwrap();
+    assert_eq!(sumi_model::resolve(&best).unwrap(), old);
+    assert_eq!(sumi_model::resolve(&latest).unwrap(), new);
+    assert_eq!(sumi_model::resolve(run.path()).unwrap(), new);
+    assert_eq!(refusal(&best), "none");
+    for name in ["checkpoint-0000003\n", "../checkpoint-0000002", "", "unet", "checkpoint-x"] {
+        std::fs::write(&best, name).unwrap();
+        let said = refusal(&best);
+        let expected = format!(
+            "{}: expected the name of a checkpoint beside it, found {:?}",
+            best.display(),
+            name.trim()
+        );
+        assert_eq!(said, expected);
+    }
+    std::fs::write(&best, [0xff; 1000]).unwrap();
+    assert!(refusal(&best).contains("cannot read the file as text"), "{}", refusal(&best));
+    // Any other file is no name.
+    let other = run.path().join("worst");
+    std::fs::write(&other, "checkpoint-0000001\n").unwrap();
+    assert!(refusal(&other).contains("found a file"), "{}", refusal(&other));
+}

@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! OUT/latest                          the name of the newest checkpoint
+//! OUT/best                            that of the one with the lowest score, where any was measured
+//! OUT/best.json                       its step, its score and how that was measured
 //! OUT/checkpoint-0001000/             opens in diffusers
 //!     trainer/weights.safetensors     the weights that are being trained
 //!     trainer/optimizer.safetensors   exp_avg.NAME and exp_avg_sq.NAME
-//!     trainer/state.json              step, loader position, log window
+//!     trainer/state.json              step, loader position, log window, the best so far
 //!     trainer/losses.safetensors      the last losses of each timestep, where times are drawn by them
 //! ```
 //!
 //! A checkpoint is written under a temporary name, synced and renamed, the run folder is synced,
-//! `latest` is replaced, and only then do older checkpoints go: whenever the process dies, the
-//! newest one that `latest` names is whole.
+//! `latest` and `best` are replaced, and only then do older checkpoints go: whenever the process dies,
+//! those that they name are whole. What `best` says is also in the newest state, which decides.
 
 use crate::task::Task;
 use crate::times::{LossHistory, TimeSampler};
-use crate::{AdamW, Ema, Moments, TrainError, Trainer};
+use crate::{AdamW, Ema, EvalConfig, Moments, TrainError, Trainer};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,10 +48,57 @@ pub struct State {
     pub window_steps: u64,
     /// Time spent training so far.
     pub train_secs: f64,
+    /// The step at which the averaged weights were last measured; 0 before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub evaluated_step: u64,
+    /// The best so far, where any was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
 }
 
-/// Writes a checkpoint of `trainer` into the run folder `out` and returns its folder. One that is
-/// there already is left as it is.
+fn is_zero(step: &u64) -> bool {
+    *step == 0
+}
+
+/// `best.json`: the checkpoint that was found to be the best.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Its step.
+    pub step: u64,
+    /// What was measured: the lower the better.
+    pub score: f64,
+    /// How.
+    pub eval: EvalConfig,
+}
+
+impl Best {
+    /// The name of its folder in the run folder.
+    pub fn checkpoint(&self) -> String {
+        name_of(self.step)
+    }
+}
+
+impl State {
+    /// Takes in what was measured, and says whether it is the best so far. Scores that were measured in another way are no
+    /// rivals.
+    pub(crate) fn evaluated(&mut self, step: u64, score: f64, eval: &EvalConfig) -> bool {
+        self.evaluated_step = step;
+        let rival = self.best.as_ref().filter(|best| best.eval == *eval);
+        let is_best = rival.is_none_or(|rival| score < rival.score);
+        if is_best {
+            self.best = Some(Best { step, score, eval: eval.clone() });
+        }
+        is_best
+    }
+}
+
+fn name_of(step: u64) -> String {
+    format!("{PREFIX}{step:07}")
+}
+
+/// Writes a checkpoint of `trainer` into the run folder `out` and returns its folder. Of one that is
+/// there already only the state is written anew.
 ///
 /// # Errors
 /// A folder that cannot be written; the older checkpoints are then still there.
@@ -59,9 +108,11 @@ pub fn save<T: Task>(
     state: &State,
     keep: usize,
 ) -> Result<PathBuf, TrainError> {
-    let name = format!("{PREFIX}{:07}", trainer.step);
+    let name = name_of(trainer.step);
     let folder = out.join(&name);
-    if !folder.is_dir() {
+    if folder.is_dir() {
+        write_state(&folder, state)?;
+    } else {
         let temporary = out.join(format!("{TEMPORARY}{:07}", trainer.step));
         remove_folder(&temporary)?;
         let written = write_files(trainer, &temporary, state).and_then(|()| {
@@ -75,9 +126,26 @@ pub fn save<T: Task>(
         }
         atomic::sync_folder(out)?;
     }
-    atomic::write_bytes(&out.join("latest"), format!("{name}\n").as_bytes())?;
-    prune(out, &name, keep)?;
+    let point = |file: &str, name: &str| {
+        atomic::write_bytes(&out.join(file), format!("{name}\n").as_bytes())
+    };
+    point("latest", &name)?;
+    let mut spared = vec![name];
+    if let Some(best) = &state.best {
+        // Strings and finite numbers only, which always serialise.
+        let json = serde_json::to_vec_pretty(best).unwrap_or_default();
+        atomic::write_bytes(&out.join("best.json"), &json)?;
+        point("best", &best.checkpoint())?;
+        spared.push(best.checkpoint());
+    }
+    prune(out, &spared, keep)?;
     Ok(folder)
+}
+
+fn write_state(folder: &Path, state: &State) -> Result<(), TrainError> {
+    // Strings and finite numbers only, which always serialise.
+    let state = serde_json::to_vec_pretty(state).unwrap_or_default();
+    Ok(atomic::write_bytes(&folder.join("trainer/state.json"), &state)?)
 }
 
 fn write_files<T: Task>(
@@ -107,9 +175,7 @@ fn write_files<T: Task>(
     let mut optimizer = renamed("exp_avg.", moments.iter().map(|m| &m.exp_avg).collect());
     optimizer.extend(renamed("exp_avg_sq.", moments.iter().map(|m| &m.exp_avg_sq).collect()));
     write_tensors(&folder.join("trainer/optimizer.safetensors"), &optimizer, &[])?;
-    // Strings and finite numbers only, which always serialise.
-    let state = serde_json::to_vec_pretty(state).unwrap_or_default();
-    atomic::write_bytes(&folder.join("trainer/state.json"), &state)?;
+    write_state(folder, state)?;
     if let Some(history) = trainer.times.history() {
         safetensors::write(folder.join(LOSSES), &saved_losses(history))?;
     }
@@ -159,21 +225,23 @@ fn check_finite<'a>(
     Ok(())
 }
 
-/// Removes all but the newest `keep` checkpoints, and what an interrupted write left.
-fn prune(out: &Path, latest: &str, keep: usize) -> Result<(), TrainError> {
+/// Removes all but the newest `keep` checkpoints and those that are `spared`, and what an interrupted
+/// write left.
+fn prune(out: &Path, spared: &[String], keep: usize) -> Result<(), TrainError> {
     let entries = std::fs::read_dir(out).map_err(|source| io(out, "list the folder", source))?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let (mut checkpoints, mut leftovers) = (Vec::new(), Vec::new());
     for name in names {
         match name.strip_prefix(PREFIX).map(str::parse::<u64>) {
-            Some(Ok(step)) if name != latest => checkpoints.push((step, name)),
+            Some(Ok(step)) => checkpoints.push((step, name)),
             _ if name.starts_with(TEMPORARY) => leftovers.push(name),
             _ => {}
         }
     }
     checkpoints.sort_unstable();
-    let surplus = (checkpoints.len() + 1).saturating_sub(keep);
+    let surplus = checkpoints.len().saturating_sub(keep);
     let old = checkpoints.into_iter().take(surplus).map(|(_, name)| name);
+    let old = old.filter(|name| !spared.contains(name));
     old.chain(leftovers).try_for_each(|name| remove_folder(&out.join(name)))
 }
 
@@ -187,7 +255,7 @@ pub fn resume<T: Task>(trainer: &mut Trainer<T>, out: &Path) -> Result<Option<St
     };
     let state_path = folder.join("trainer/state.json");
     let text = std::fs::read(&state_path).map_err(|e| io(&state_path, "open the file", e))?;
-    let state: State = serde_json::from_slice(&text)
+    let mut state: State = serde_json::from_slice(&text)
         .map_err(|error| ModelError::Config { path: state_path, message: error.to_string() })?;
 
     if (state.seed, state.data) != (trainer.config.train.seed, trainer.pictures.fingerprint()) {
@@ -198,6 +266,9 @@ pub fn resume<T: Task>(trainer: &mut Trainer<T>, out: &Path) -> Result<Option<St
             found: "one that was not: pictures have been added, removed or changed".into(),
         });
     }
+
+    // One that somebody removed is the best no longer.
+    state.best = state.best.filter(|best| out.join(best.checkpoint()).is_dir());
 
     let layout = parameters(&trainer.network);
     let device = trainer.device().clone().inner();

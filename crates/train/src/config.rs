@@ -1,9 +1,11 @@
 //! What a run is told: `CONFIG.toml`.
 
+mod eval;
 mod network;
 mod objective;
 mod process;
 
+pub use eval::{EvalConfig, EvalSet, Metric};
 pub use network::NetworkConfig;
 pub use objective::{Loss, ObjectiveConfig, Times};
 pub use process::{ProcessConfig, ProcessKind};
@@ -18,7 +20,7 @@ use sumi_process::Prediction;
 use sumi_sampler::{Sampler, SamplerKind};
 
 /// A whole run: where the pictures come from, how noise is added, the network, the training, and
-/// the samples drawn along the way.
+/// what is drawn and measured along the way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
@@ -37,6 +39,9 @@ pub struct RunConfig {
     /// Samples along the way.
     #[serde(default)]
     pub sample: SampleConfig,
+    /// Measurements along the way.
+    #[serde(default)]
+    pub eval: EvalConfig,
 }
 
 /// How the learning rate moves after its warm-up.
@@ -89,8 +94,10 @@ pub struct TrainConfig {
     pub log_every: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
-    /// How many checkpoints are kept; the oldest go first.
+    /// How many checkpoints are kept, the best apart; the oldest go first.
     pub keep_checkpoints: usize,
+    /// Steps between two measurements of the averaged weights, as `[eval]` says; 0 makes none.
+    pub eval_every: u64,
 }
 
 impl Default for TrainConfig {
@@ -112,6 +119,7 @@ impl Default for TrainConfig {
             log_every: 10,
             checkpoint_every: 1000,
             keep_checkpoints: 2,
+            eval_every: 0,
         }
     }
 }
@@ -147,9 +155,12 @@ impl Default for SampleConfig {
 impl SampleConfig {
     /// With what the sheets are drawn.
     pub fn choice(&self) -> SamplerChoice {
-        let (kind, steps) = (Some(self.sampler), Some(self.steps));
-        SamplerChoice { kind, steps, ..SamplerChoice::default() }
+        choice(self.sampler, self.steps)
     }
+}
+
+fn choice(sampler: SamplerKind, steps: usize) -> SamplerChoice {
+    SamplerChoice { kind: Some(sampler), steps: Some(steps), ..SamplerChoice::default() }
 }
 
 impl RunConfig {
@@ -236,6 +247,7 @@ impl RunConfig {
             ("train.keep_checkpoints", train.keep_checkpoints as u64),
             ("process.timesteps", self.process.kind.timesteps().unwrap_or(1) as u64),
             ("sample.count", self.sample.count as u64),
+            ("eval.count", self.eval.count as u64),
         ];
         for (key, found) in at_least_one {
             // More of anything would not fit a machine, and some of it is allocated by.
@@ -275,7 +287,7 @@ impl RunConfig {
         if let Some(message) = self.objective_conflict().or_else(|| self.task_conflict()) {
             return Err(invalid(message));
         }
-        match self.sample_conflict() {
+        match self.sample_conflict().or_else(|| self.eval_conflict()) {
             Some(message) => Err(invalid(message)),
             None => Ok(self),
         }
@@ -306,19 +318,28 @@ impl RunConfig {
     /// What the sheets of samples cannot be drawn with.
     fn sample_conflict(&self) -> Option<String> {
         let sample = &self.sample;
+        if sample.every == 0 {
+            return None;
+        }
+        self.drawing_conflict("sample", sample.steps, sample.choice())
+    }
+
+    /// What samples cannot be drawn with, as `section` says.
+    fn drawing_conflict(
+        &self,
+        section: &str,
+        steps: usize,
+        choice: SamplerChoice,
+    ) -> Option<String> {
         let (most, key) = match self.process.kind.timesteps() {
             Some(timesteps) => (timesteps, "process.timesteps = "),
             None => (1 << 20, ""),
         };
-        if sample.every == 0 {
-            return None;
+        if !(1..=most).contains(&steps) {
+            return Some(format!("{section}.steps: expected from 1 to {key}{most}, found {steps}"));
         }
-        if !(1..=most).contains(&sample.steps) {
-            let found = sample.steps;
-            return Some(format!("sample.steps: expected from 1 to {key}{most}, found {found}"));
-        }
-        let refusal = Plan::new(&self.scheduler(), sample.choice()).err()?;
-        Some(format!("sample.{refusal}"))
+        let refusal = Plan::new(&self.scheduler(), choice).err()?;
+        Some(format!("{section}.{refusal}"))
     }
 
     /// What only a network that draws pictures can be told.

@@ -20,6 +20,12 @@ pub enum TrainError {
     /// A picture or an event file that cannot be written.
     #[error(transparent)]
     Picture(#[from] sumi_pictures::PictureError),
+    /// Pictures or samples that cannot be measured.
+    #[error(transparent)]
+    Feature(#[from] sumi_features::FeatureError),
+    /// Features that no metric can be made of.
+    #[error(transparent)]
+    Metric(#[from] sumi_metrics::MetricError),
     /// A run folder that is not what it should be.
     #[error("{}: expected {expected}, found {found}", path.display())]
     Folder {

@@ -91,6 +91,7 @@ fn different(before: &RunConfig, now: &RunConfig) -> Option<&'static str> {
         log_every: is.log_every,
         checkpoint_every: is.checkpoint_every,
         keep_checkpoints: is.keep_checkpoints,
+        eval_every: is.eval_every,
         ..was.clone()
     };
     let curve = was.steps != is.steps && was.schedule != LearningRate::Constant;

@@ -1,7 +1,7 @@
 //! `log.jsonl` and the TensorBoard events beside it.
 
-use crate::TrainError;
 use crate::checkpoint::State;
+use crate::{Metric, TrainError};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sumi_formats::{FormatError, atomic};
 use sumi_pictures::tensorboard::EventWriter;
 
-/// One line of the log.
+/// One line of the log, of the training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Steps taken.
@@ -30,6 +30,39 @@ pub struct Record {
     pub train_secs: f64,
 }
 
+/// What the averaged weights were found to be worth: the other kind of line.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Steps taken.
+    pub step: u64,
+    /// What was measured.
+    pub metric: Metric,
+    /// Its value: the lower the better.
+    pub score: f64,
+    /// Whether none before it was as low.
+    pub best: bool,
+    /// Time that it took, which does not count as training.
+    pub eval_secs: f64,
+}
+
+/// A line of the log.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Record(Record),
+    Evaluation(Evaluation),
+}
+
+impl Line {
+    /// Whether a run that stands at `state` has written it.
+    fn is_behind(&self, state: &State) -> bool {
+        match self {
+            Self::Record(record) => record.step <= state.step,
+            Self::Evaluation(evaluation) => evaluation.step <= state.evaluated_step,
+        }
+    }
+}
+
 /// Appends to both logs.
 pub(crate) struct Log {
     path: PathBuf,
@@ -38,8 +71,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens the logs of the run folder `out`. What lies after `state`'s step, written by a run
-    /// that died, is cut off and will be written again.
+    /// Opens the logs of the run folder `out`. What lies after `state`, written by a run that died, is cut off and will be written again.
     pub(crate) fn open(out: &Path, state: &State) -> Result<Self, TrainError> {
         let path = out.join("log.jsonl");
         if path.is_file() {
@@ -47,7 +79,7 @@ impl Log {
             let kept: String = text
                 .lines()
                 .filter(|line| {
-                    serde_json::from_str::<Record>(line).is_ok_and(|r| r.step <= state.step)
+                    serde_json::from_str::<Line>(line).is_ok_and(|line| line.is_behind(state))
                 })
                 .flat_map(|line| [line, "\n"])
                 .collect();
@@ -65,9 +97,7 @@ impl Log {
     }
 
     pub(crate) fn write(&mut self, record: &Record) -> Result<(), TrainError> {
-        // Finite numbers only, which always serialise.
-        let line = serde_json::to_string(record).unwrap_or_default();
-        writeln!(self.lines, "{line}").map_err(|e| io(&self.path, "write", e))?;
+        self.line(record)?;
         let scalars = [
             ("train/loss", record.loss),
             ("train/gradient_norm", record.gradient_norm),
@@ -79,6 +109,19 @@ impl Log {
             self.events.scalar(record.step, now_secs(), tag, value as f32)?;
         }
         Ok(self.events.flush()?)
+    }
+
+    pub(crate) fn write_evaluation(&mut self, evaluation: &Evaluation) -> Result<(), TrainError> {
+        self.line(evaluation)?;
+        let Evaluation { step, metric, score, .. } = *evaluation;
+        self.events.scalar(step, now_secs(), &format!("eval/{}", metric.name()), score as f32)?;
+        Ok(self.events.flush()?)
+    }
+
+    fn line(&mut self, line: &impl Serialize) -> Result<(), TrainError> {
+        // Finite numbers only, which always serialise.
+        let line = serde_json::to_string(line).unwrap_or_default();
+        writeln!(self.lines, "{line}").map_err(|e| io(&self.path, "write", e))
     }
 
     pub(crate) fn image(&mut self, step: u64, tag: &str, png: &[u8]) -> Result<(), TrainError> {

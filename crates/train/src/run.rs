@@ -1,23 +1,17 @@
 //! The training loop.
 
-use crate::checkpoint::{self, State};
+use crate::checkpoint::{self, Best, State};
+use crate::clock::Clock;
+use crate::evaluate::{Evaluator, chosen};
 use crate::folder::RunFolder;
 use crate::log::Log;
+use crate::sheet;
 use crate::task::{Classifying, Denoising, Task};
-use crate::{NetworkConfig, Record, RunConfig, StepReport, TrainError, Trainer};
+use crate::{Evaluation, NetworkConfig, Record, RunConfig, StepReport, TrainError, Trainer};
 use burn::tensor::Device;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 use sumi_data::Pictures;
 use sumi_formats::atomic;
-use sumi_model::{Batch, Classes, Generator, ModelError, POINT, Plan, Request};
-use sumi_pictures::{GridOptions, Picture, PictureError, Plane, sheet_layout};
-use sumi_sampler::Moment;
-
-/// The side of a sheet of points, and how many points of the data stand behind them.
-const POINTS_PX: usize = 480;
-const POINTS_BEHIND: usize = 4000;
 
 /// Where a run leaves its files, and how it goes on.
 pub struct RunOptions<'a> {
@@ -25,7 +19,9 @@ pub struct RunOptions<'a> {
     pub out: &'a Path,
     /// Whether there is a run to go on with.
     pub start: Start,
-    /// Asked at every step; `true` ends the run with a checkpoint.
+    /// Pictures that are not trained on, to measure against.
+    pub held_out: Option<&'a Pictures>,
+    /// Asked at every step, of training and of sampling; `true` ends the run with a checkpoint.
     pub stop: &'a dyn Fn() -> bool,
 }
 
@@ -59,17 +55,23 @@ pub enum Event<'a> {
     Checkpoint(&'a Path),
     /// A sheet of samples was drawn.
     Samples(&'a Path),
+    /// The averaged weights were measured.
+    Evaluation(Evaluation),
+    /// Something that the measurements do not show, said once.
+    Warning(&'a str),
 }
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Whether all steps were taken.
+    /// Whether all steps were taken and nothing is left to be measured.
     pub finished: bool,
     /// Steps taken in all.
     pub step: u64,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
+    /// The best checkpoint, where any was measured.
+    pub best: Option<Best>,
     /// Time spent training, over all resumptions.
     pub train_secs: f64,
 }
@@ -78,7 +80,8 @@ pub struct Outcome {
 ///
 /// # Errors
 /// A configuration that does not fit; a folder that already holds a run, or another run than the
-/// one to resume; a file that cannot be written; a loss that is not finite.
+/// one to resume; a file that cannot be written; a loss that is not finite; what `[eval]` asks for and
+/// cannot be had, before the first step.
 pub fn run(
     config: &RunConfig,
     pictures: &Pictures,
@@ -105,173 +108,141 @@ fn run_task<T: Task>(
 ) -> Result<Outcome, TrainError> {
     let mut trainer = Trainer::<T>::for_task(config.clone(), pictures, device)?;
     let folder = RunFolder::open(config, options)?;
+    let evaluator = open_evaluator((config, pictures, device), options, observe)?;
     let state = checkpoint::resume(&mut trainer, options.out)?.unwrap_or_default();
     folder.write_config(config)?;
     let (steps, parameters) = (config.train.steps, trainer.parameter_count());
     observe(Event::Start { step: trainer.step, steps, parameters });
-    let mut clock = Clock::new(state.clone());
-    let mut log = Log::open(options.out, &state)?;
+    let log = Log::open(options.out, &state)?;
+    let mut run = Going { trainer, evaluator, clock: Clock::new(state), log, options, last: None };
 
-    let mut last = None;
-    while trainer.step < steps && !(options.stop)() {
-        let report = trainer.step()?;
-        clock.add(&report);
+    // What a run that was stopped in the middle of it has left.
+    if run.evaluate(observe)? {
+        run.save()?;
+    }
+    while run.trainer.step < steps && !(options.stop)() {
+        let report = run.trainer.step()?;
+        run.clock.add(&report);
         observe(Event::Step(report));
-        let due =
-            |every: u64| every > 0 && (report.step.is_multiple_of(every) || report.step == steps);
-        if due(config.train.log_every) {
-            let record = clock.record(&report, config.train.batch_size);
-            log.write(&record)?;
+        if run.is_due(config.train.log_every) {
+            let record = run.clock.record(&report, config.train.batch_size);
+            run.log.write(&record)?;
             observe(Event::Record(record));
         }
-        if due(config.train.checkpoint_every) {
-            let path = save(&trainer, &clock, options.out, &mut log)?;
-            observe(Event::Checkpoint(&path));
-            last = Some((trainer.step, path));
+        // Before the checkpoint, which remembers the best.
+        let is_best = run.evaluate(observe)?;
+        if is_best || run.is_due(config.train.checkpoint_every) {
+            observe(Event::Checkpoint(&run.save()?));
         }
-        if due(config.sample.every)
-            && let Some(path) = draw_samples(&trainer, options, &mut log)?
+        if run.is_due(config.sample.every)
+            && let Some(path) = run.draw_samples()?
         {
             observe(Event::Samples(&path));
         }
     }
-    let finished = trainer.step >= steps;
-    let checkpoint = match last {
-        Some((step, path)) if step == trainer.step => path,
-        _ => save(&trainer, &clock, options.out, &mut log)?,
-    };
-    Ok(Outcome { finished, step: trainer.step, checkpoint, train_secs: clock.train_secs() })
+    run.end()
 }
 
-/// Writes a checkpoint, the log first, so that no checkpoint is ahead of its log.
-fn save<T: Task>(
-    trainer: &Trainer<T>,
-    clock: &Clock,
-    out: &Path,
-    log: &mut Log,
-) -> Result<PathBuf, TrainError> {
-    log.sync()?;
-    let state = State {
-        step: trainer.step,
-        position: trainer.position(),
-        seed: trainer.config.train.seed,
-        data: trainer.pictures.fingerprint(),
-        train_secs: clock.train_secs(),
-        ..clock.state.clone()
-    };
-    let keep = trainer.config.train.keep_checkpoints;
-    checkpoint::save(trainer, out, &state, keep)
-}
-
-/// Draws a sheet of samples with the averaged weights; `None` where the network draws nothing, or
-/// the run is to stop first.
-fn draw_samples<T: Task>(
-    trainer: &Trainer<T>,
+/// The evaluator, where there is to be one; says so where it measures what is trained on.
+fn open_evaluator(
+    (config, pictures, device): (&RunConfig, &Pictures, &Device),
     options: &RunOptions,
-    log: &mut Log,
-) -> Result<Option<PathBuf>, TrainError> {
-    let sample = &trainer.config.sample;
-    let network = trainer.averaged_network();
-    let Some(model) = trainer.task.model(network, trainer.scheduler(), trainer.card()) else {
+    observe: &mut dyn FnMut(Event),
+) -> Result<Option<Evaluator>, TrainError> {
+    if config.train.eval_every == 0 {
         return Ok(None);
-    };
-    let plan = Plan::new(&model.scheduler, sample.choice())?;
-    let request = Request {
-        count: sample.count,
-        batch: trainer.config.train.batch_size,
-        seed: sample.seed,
-        classes: Classes::All,
-        noise: None,
-    };
-    let mut generator = Generator::new(&model, &plan, request)?;
-    let (mut samples, mut classes) = (Vec::new(), Vec::new());
-    let mut watch = |_: Moment<'_, Batch>| match (options.stop)() {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    };
-    loop {
-        let batch = match generator.next_batch(&mut watch) {
-            Err(ModelError::Cancelled) => return Ok(None),
-            other => other?,
+    }
+    let (against, warning) = chosen(config, pictures, options.held_out)?;
+    if let Some(warning) = &warning {
+        observe(Event::Warning(warning));
+    }
+    Evaluator::open(&config.eval, &against, device, options.stop).map(Some)
+}
+
+/// A run on its way.
+struct Going<'a, T: Task> {
+    trainer: Trainer<'a, T>,
+    evaluator: Option<Evaluator>,
+    clock: Clock,
+    log: Log,
+    options: &'a RunOptions<'a>,
+    /// The last checkpoint that was written, and its step.
+    last: Option<(u64, PathBuf)>,
+}
+
+impl<T: Task> Going<'_, T> {
+    /// Whether what is done every so many steps and at the end is to be done now.
+    fn is_due(&self, every: u64) -> bool {
+        let step = self.trainer.step;
+        let at_the_end = step == self.trainer.config.train.steps;
+        every > 0 && step > 0 && (step.is_multiple_of(every) || at_the_end)
+    }
+
+    /// Whether the averaged weights are to be measured and were not yet.
+    fn owes_evaluation(&self) -> bool {
+        let done = self.clock.state.evaluated_step == self.trainer.step;
+        self.evaluator.is_some() && self.is_due(self.trainer.config.train.eval_every) && !done
+    }
+
+    /// Measures the averaged weights where that is due, and says whether they are the best so far. A wish to stop
+    /// leaves it to the next start.
+    fn evaluate(&mut self, observe: &mut dyn FnMut(Event)) -> Result<bool, TrainError> {
+        let Some(evaluator) = self.evaluator.as_ref().filter(|_| self.owes_evaluation()) else {
+            return Ok(false);
         };
-        let Some(batch) = batch else { break };
-        classes.extend(batch.classes);
-        samples.extend(batch.samples);
-    }
-    let sheet = match generator.dims() {
-        POINT => points(&samples, &classes, trainer),
-        dims => sheet(&samples, &classes, dims),
-    }?;
-    let png = sheet.png_bytes();
-    let path = options.out.join(format!("samples/step-{:07}.png", trainer.step));
-    atomic::write_bytes(&path, &png)?;
-    log.image(trainer.step, "samples", &png)?;
-    Ok(Some(path))
-}
-
-/// Samples as pictures, a row a class.
-fn sheet(samples: &[f32], classes: &[u32], [c, h, w]: [usize; 3]) -> Result<Picture, PictureError> {
-    let each = c * h * w;
-    let (order, columns) = sheet_layout(classes, samples.len() / each);
-    let picture = |i: usize| Picture::from_unit_range(&samples[i * each..(i + 1) * each], c, h, w);
-    let pictures = order.into_iter().map(picture).collect::<Result<Vec<_>, _>>()?;
-    let scale = (64 / h.max(1)).clamp(1, 4);
-    GridOptions { columns, scale, ..GridOptions::default() }.draw(&pictures)
-}
-
-/// Samples as points of the plane, in front of some of the data.
-fn points<T: Task>(
-    samples: &[f32],
-    classes: &[u32],
-    trainer: &Trainer<T>,
-) -> Result<Picture, PictureError> {
-    let shown = trainer.pictures.len().min(POINTS_BEHIND);
-    let data: Vec<f32> = (0..shown).flat_map(|i| trainer.pictures.scaled(i)).collect();
-    let title = format!("step {}: {} points, data grey", trainer.step, samples.len() / 2);
-    let plane = Plane::of_samples(samples, classes).in_front_of(&data);
-    Plane { title, ..plane }.draw(POINTS_PX)
-}
-
-/// Keeps the time and the losses since the last record.
-struct Clock {
-    state: State,
-    started: Instant,
-    window_started: Instant,
-    /// Steps since then: fewer than the window's where a run goes on in the middle of one.
-    steps_here: u64,
-}
-
-impl Clock {
-    fn new(state: State) -> Self {
-        let now = Instant::now();
-        Self { state, started: now, window_started: now, steps_here: 0 }
+        let (score, eval_secs) =
+            self.clock.stopped(|| evaluator.score(&self.trainer, self.options.stop));
+        let Some(score) = score? else { return Ok(false) };
+        let step = self.trainer.step;
+        let best = self.clock.state.evaluated(step, score, evaluator.config());
+        let metric = evaluator.config().metric;
+        let evaluation = Evaluation { step, metric, score, best, eval_secs };
+        self.log.write_evaluation(&evaluation)?;
+        observe(Event::Evaluation(evaluation));
+        Ok(best)
     }
 
-    fn train_secs(&self) -> f64 {
-        self.state.train_secs + self.started.elapsed().as_secs_f64()
+    /// Writes a checkpoint, the log first, so that no checkpoint is ahead of its log.
+    fn save(&mut self) -> Result<PathBuf, TrainError> {
+        self.log.sync()?;
+        let trainer = &self.trainer;
+        let state = State {
+            step: trainer.step,
+            position: trainer.position(),
+            seed: trainer.config.train.seed,
+            data: trainer.pictures.fingerprint(),
+            train_secs: self.clock.train_secs(),
+            ..self.clock.state.clone()
+        };
+        let keep = trainer.config.train.keep_checkpoints;
+        let path = checkpoint::save(trainer, self.options.out, &state, keep)?;
+        self.last = Some((trainer.step, path.clone()));
+        Ok(path)
     }
 
-    fn add(&mut self, report: &StepReport) {
-        self.state.window_loss += report.loss;
-        self.state.window_steps += 1;
-        self.steps_here += 1;
+    /// Leaves a sheet of samples, where the network draws any.
+    fn draw_samples(&mut self) -> Result<Option<PathBuf>, TrainError> {
+        let Some(sheet) = sheet::draw(&self.trainer, self.options)? else { return Ok(None) };
+        let (step, png) = (self.trainer.step, sheet.png_bytes());
+        let path = self.options.out.join(format!("samples/step-{step:07}.png"));
+        atomic::write_bytes(&path, &png)?;
+        self.log.image(step, "samples", &png)?;
+        Ok(Some(path))
     }
 
-    fn record(&mut self, report: &StepReport, batch_size: usize) -> Record {
-        let steps = self.state.window_steps.max(1) as f64;
-        let loss = self.state.window_loss / steps;
-        let secs = self.window_started.elapsed().as_secs_f64();
-        self.window_started = Instant::now();
-        let images = (self.steps_here * batch_size as u64) as f64;
-        (self.state.window_loss, self.state.window_steps, self.steps_here) = (0.0, 0, 0);
-        Record {
-            step: report.step,
-            loss,
-            gradient_norm: report.gradient_norm,
-            learning_rate: report.learning_rate,
-            accuracy: report.accuracy,
-            images_per_sec: images / secs.max(1e-9),
-            train_secs: self.train_secs(),
-        }
+    /// Makes sure that everything is in a checkpoint.
+    fn end(mut self) -> Result<Outcome, TrainError> {
+        let step = self.trainer.step;
+        let checkpoint = match self.last.take() {
+            Some((saved, path)) if saved == step => path,
+            _ => self.save()?,
+        };
+        Ok(Outcome {
+            finished: step >= self.trainer.config.train.steps && !self.owes_evaluation(),
+            step,
+            checkpoint,
+            best: self.clock.state.best.clone(),
+            train_secs: self.clock.train_secs(),
+        })
     }
 }

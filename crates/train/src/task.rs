@@ -50,6 +50,9 @@ pub trait Task: Sized {
     /// The loss on a batch and its gradient.
     fn loss_and_gradients(&self, network: &Self::Network, batch: &Batch, pass: Pass) -> Found;
 
+    /// The loss on a batch alone, with a network outside any gradient graph and nothing dropped out.
+    fn loss(&self, network: &Self::Network, batch: &Batch) -> f64;
+
     /// The folder of its network in a model folder, and the file of the weights.
     fn weights_path(folder: &Path) -> PathBuf;
 
@@ -96,6 +99,10 @@ impl Denoising {
             checkpoint_blocks: config.train.checkpoint_blocks,
         })
     }
+
+    fn classes<'a>(&self, batch: &'a Batch) -> Option<&'a [u32]> {
+        self.unet_config.num_class_embeds.map(|_| batch.classes.as_slice())
+    }
 }
 
 impl Task for Denoising {
@@ -114,8 +121,14 @@ impl Task for Denoising {
         self.objective.needs_pictures()
     }
 
+    fn loss(&self, unet: &UNet, batch: &Batch) -> f64 {
+        let (x_t, classes) = (batch.x_t.clone(), self.classes(batch));
+        let output = unet.forward(x_t, &batch.timesteps, classes, &mut Pass::Inference);
+        number(self.objective.losses(output, batch).total)
+    }
+
     fn loss_and_gradients(&self, unet: &UNet, batch: &Batch, mut pass: Pass) -> Found {
-        let classes = self.unet_config.num_class_embeds.map(|_| batch.classes.as_slice());
+        let classes = self.classes(batch);
         let (x_t, timesteps) = (batch.x_t.clone(), &batch.timesteps);
         let mut each = None;
         let mut loss_of = |output: Tensor<4>| {
@@ -169,6 +182,11 @@ impl Task for Classifying {
             .map_err(|error| TrainError::Config(format!("network: {error}")))
     }
 
+    fn loss(&self, network: &ClassifierNetwork, batch: &Batch) -> f64 {
+        let logits = network.forward(batch.x_t.clone(), &batch.timesteps, &mut Pass::Inference);
+        number(cross_entropy(logits, batch).total)
+    }
+
     fn loss_and_gradients(&self, network: &ClassifierNetwork, batch: &Batch, pass: Pass) -> Found {
         let mut pass = pass;
         let logits = network.forward(batch.x_t.clone(), &batch.timesteps, &mut pass);
@@ -197,9 +215,13 @@ pub fn parameterisation(config: &RunConfig) -> Result<Parameterisation, TrainErr
     config.scheduler().parameterisation().map_err(TrainError::Config)
 }
 
+fn number(loss: Tensor<1>) -> f64 {
+    f64::from(loss.into_scalar::<f32>())
+}
+
 fn found(loss: Tensor<1>, gradients: Vec<Option<Tensor<1>>>, each: Option<Tensor<1>>) -> Found {
     let losses = each.map(|each| each.try_into_vec_as::<f32>().unwrap_or_default());
-    Found { loss: f64::from(loss.into_scalar::<f32>()), gradients, losses, accuracy: None }
+    Found { loss: number(loss), gradients, losses, accuracy: None }
 }
 
 /// `-log p(y | x_t)`.

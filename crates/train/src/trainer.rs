@@ -55,7 +55,7 @@ pub struct Trainer<'a, T: Task = Denoising> {
     pub(crate) ema: Ema,
     pub(crate) times: TimeSampler,
     pub(crate) step: u64,
-    parameterisation: Parameterisation,
+    pub(crate) parameterisation: Parameterisation,
     device: Device,
 }
 
@@ -187,6 +187,11 @@ impl<'a, T: Task> Trainer<'a, T> {
     /// The network with the averaged weights, outside any gradient graph.
     pub(crate) fn averaged_network(&self) -> T::Network {
         with_values(self.network.valid(), self.ema.averages().to_vec())
+    }
+
+    /// The model that it makes, where it draws pictures.
+    pub(crate) fn model(&self) -> Option<Model> {
+        self.task.model(self.averaged_network(), self.scheduler(), self.card())
     }
 
     pub(crate) fn scheduler(&self) -> SchedulerConfig {

@@ -249,7 +249,8 @@ fn a_classifier_trains_and_opens() {
     })
     .unwrap();
     let device = Device::flex();
-    let options = RunOptions { out: out.path(), start: Start::New, stop: &|| false };
+    let options =
+        RunOptions { out: out.path(), start: Start::New, held_out: None, stop: &|| false };
     let mut accuracies = Vec::new();
     run(&config, &pictures, &device, &options, &mut |event| {
         if let sumi_train::Event::Step(report) = event {

@@ -53,7 +53,7 @@ fn go(
     let taken = Cell::new(0);
     let stop = || taken.get() >= stop_after;
     let start = if resume { Start::Resume } else { Start::New };
-    let options = RunOptions { out, start, stop: &stop };
+    let options = RunOptions { out, start, held_out: None, stop: &stop };
     run(config, &digits(), &Device::flex(), &options, &mut |event| {
         if let Event::Step(_) = event {
             taken.set(taken.get() + 1);
@@ -244,12 +244,13 @@ fn a_run_in_use_and_pictures_that_changed_are_refused() {
         *said.borrow_mut() = nested();
         false
     };
-    let options = RunOptions { out: out.path(), start: Start::New, stop: &stop };
+    let options = RunOptions { out: out.path(), start: Start::New, held_out: None, stop: &stop };
     run(&config, &pictures, &Device::flex(), &options, &mut |_| {}).unwrap();
     assert!(said.borrow().contains("no other process trains in"), "{}", said.borrow());
 
     let fewer = pictures.subset(&(0..100).collect::<Vec<_>>());
-    let options = RunOptions { out: out.path(), start: Start::Resume, stop: &|| false };
+    let options =
+        RunOptions { out: out.path(), start: Start::Resume, held_out: None, stop: &|| false };
     let error = run(&config, &fewer, &Device::flex(), &options, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("pictures have been added"), "{error}");
 }

@@ -87,7 +87,8 @@ fn train(
 ) -> Result<Option<Outcome>, CliError> {
     let requested = || stop.requested();
     let run = out.join("run");
-    let options = RunOptions { out: &run, start: Start::ResumeOrNew, stop: &requested };
+    let (start, held_out) = (Start::ResumeOrNew, None);
+    let options = RunOptions { out: &run, start, held_out, stop: &requested };
     let mut watch = Watch::new(config.train.batch_size, false);
     let outcome = sumi_train::run(config, training, device, &options, &mut |event| {
         watch.see(event);

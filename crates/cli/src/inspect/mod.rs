@@ -40,6 +40,9 @@ fn inspect(path: &Path) -> Result<Value, CliError> {
         }
         return folder(path);
     }
+    if sumi_model::names_a_checkpoint(path) {
+        return folder(path);
+    }
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     match extension {
         "json" => {

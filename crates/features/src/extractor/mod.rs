@@ -1,9 +1,11 @@
 //! What a network sees in a picture: one vector a picture.
 
+mod choice;
 mod imagenet;
 mod pixels;
 mod weights;
 
+pub use choice::{Choice, Weights};
 pub(crate) use imagenet::numbers;
 pub use pixels::Pixels;
 pub use weights::find_weights;

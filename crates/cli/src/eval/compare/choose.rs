@@ -5,7 +5,7 @@ use super::sets::Set;
 use crate::error::CliError;
 use burn::tensor::Device;
 use std::path::Path;
-use sumi_features::{Extractor, Kind, Pixels, Resize, find_weights};
+use sumi_features::{Choice, Extractor, Kind, Pixels, Resize};
 
 /// The extractor that `features` names for `sets`, or `None` where none of them has pictures.
 ///
@@ -26,13 +26,11 @@ pub fn extractor(
         ResizeArg::TorchFidelity => Resize::TorchFidelity,
         ResizeArg::CleanFid => Resize::CleanFid,
     };
-    let named = |kind| -> Result<Extractor, CliError> {
-        Ok(Extractor::open(&find_weights(kind)?, resize, device)?)
-    };
-    let extractor = match features {
-        "inception" => named(Kind::Inception)?,
-        "efficientnet-lite0" => named(Kind::EfficientNetLite0)?,
-        "pixels" => {
+    let choice: Choice =
+        features.parse().map_err(|message| CliError::Usage(format!("--features: {message}")))?;
+    let extractor = match choice {
+        Choice::Weights(weights) => weights.open(resize, device)?,
+        Choice::Pixels => {
             let pixels = sets.iter_mut().find_map(|set| set.pixels());
             Extractor::pixels(pixels.ok_or_else(|| {
                 CliError::Failed(
@@ -40,7 +38,7 @@ pub fn extractor(
                 )
             })?)
         }
-        "clip" => match clip {
+        Choice::Clip => match clip {
             Some(folder) => Extractor::clip(folder, device)?,
             None => {
                 return Err(CliError::Usage(
@@ -49,13 +47,6 @@ pub fn extractor(
                 ));
             }
         },
-        file if Path::new(file).is_file() => Extractor::open(Path::new(file), resize, device)?,
-        other => {
-            return Err(CliError::Usage(format!(
-                "--features: expected inception, efficientnet-lite0, clip, pixels or a file of weights, found \
-                 {other}"
-            )));
-        }
     };
     if resize != Resize::default() && extractor.kind() != Kind::Inception {
         return Err(CliError::Usage(

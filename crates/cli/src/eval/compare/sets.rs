@@ -90,7 +90,7 @@ pub fn open(
     device: &Device,
 ) -> Result<Set, CliError> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    let is_model = path.is_dir() && sumi_model::resolve(path).is_ok();
+    let is_model = sumi_model::resolve(path).is_ok();
     match (drawn, ending) {
         (Some(args), _) if is_model => Ok(Set::Model(Box::new(drawing(path, args, device)?))),
         (None, _) if is_model => Err(wrong(path, "a set of pictures", "a model")),
