@@ -52,7 +52,11 @@ impl Evaluator {
             Metric::Loss => Against::Pictures(spread(pictures, eval.count)),
             Metric::Fid | Metric::Kid => {
                 let extractor = extractor(&eval.features, pictures, device)?;
-                let real = see(&mut Images::pictures("eval.on".as_ref(), pictures.clone())?, &extractor, stop)?;
+                let real = see(
+                    &mut Images::pictures("eval.on".as_ref(), pictures.clone())?,
+                    &extractor,
+                    stop,
+                )?;
                 Against::Seen(extractor, Real::new(real, eval)?)
             }
         };

@@ -109,7 +109,7 @@ pub struct CompareArgs {
     /// Subsets that KID is the mean over
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub kid_subsets: usize,
-    /// Pictures in each of them; fewer where a set has fewer
+    /// Pictures in each of them; half of the smaller set where that has no more
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub kid_subset_size: usize,
     /// Parts that the Inception Score is the mean over

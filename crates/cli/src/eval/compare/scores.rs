@@ -326,11 +326,11 @@ fn kid(real: &Features, fake: &Features, args: &CompareArgs) -> Result<[f64; 2],
     Ok([found.mean, found.deviation])
 }
 
-/// How many pictures a subset of KID has: as asked for, or half of the smaller set where that has fewer, so that subsets still
+/// How many pictures a subset of KID has: as asked for, or half of the smaller set where that has no more, so that subsets
 /// differ.
 pub fn kid_subset_size(real: usize, fake: usize, args: &CompareArgs) -> usize {
     let smaller = real.min(fake);
-    if smaller < args.kid_subset_size { (smaller / 2).max(2) } else { args.kid_subset_size }
+    if smaller <= args.kid_subset_size { (smaller / 2).max(2) } else { args.kid_subset_size }
 }
 
 fn inception(side: &Side, args: &CompareArgs) -> Result<[f64; 2], CliError> {
