@@ -36,8 +36,11 @@ pub(crate) fn eigen(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), Met
     let (mut values, mut vectors) = (Diag::zeros(n), Mat::zeros(n, n));
     let scratch =
         self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, Par::Seq, Default::default());
+    // The solver drops what is small beside 1, not beside the largest entry.
+    let largest = matrix.norm_max();
+    let scale = if largest > 0.0 { largest } else { 1.0 };
     self_adjoint_evd(
-        matrix,
+        (matrix * faer::Scale(1.0 / scale)).as_ref(),
         values.as_mut(),
         Some(vectors.as_mut()),
         Par::Seq,
@@ -45,7 +48,7 @@ pub(crate) fn eigen(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), Met
         Default::default(),
     )
     .map_err(|_| MetricError::NoConvergence { what: "eigenvalues", size: n })?;
-    Ok((values.column_vector().iter().copied().collect(), vectors))
+    Ok((values.column_vector().iter().map(|value| scale * value).collect(), vectors))
 }
 
 /// F, `[n, rank]`, with S = F F^T for a covariance S, of which the lower triangle is read.
@@ -102,31 +105,31 @@ const SPLIT: f64 = 1e-7;
 /// taken in the same way: each turn sees some three orders of magnitude. Products do most of the work, unlike in the usual
 /// reduction to a bidiagonal matrix.
 pub(crate) fn sum_of_singular_values(matrix: Mat<f64>) -> Result<f64, MetricError> {
-    let largest = matrix.norm_max();
-    if largest == 0.0 {
-        return Ok(0.0);
-    }
-    // Scaled, so that squares neither overflow nor vanish.
-    let mut rest = matrix * faer::Scale(1.0 / largest);
+    let mut rest = matrix;
     if rest.ncols() > rest.nrows() {
         rest = rest.transpose().to_owned();
     }
-    // Singular values below this are rounding of M itself.
-    let noise = rest.norm_l2() * f64::EPSILON;
-    let mut sum = 0.0;
+    let (mut sum, mut scale) = (0.0, 1.0);
+    // The largest singular value of all; below its last digit everything is rounding of M itself.
+    let mut first = 0.0;
     while rest.ncols() > 0 {
-        let gram = product(rest.transpose(), rest.as_ref());
-
-        let (values, vectors) = eigen(gram.as_ref())?;
-
+        // Scaled anew at every turn: squares neither overflow nor vanish.
+        let largest = rest.norm_max();
+        if largest == 0.0 {
+            break;
+        }
+        scale *= largest;
+        rest *= faer::Scale(1.0 / largest);
+        let (values, vectors) = eigen(product(rest.transpose(), rest.as_ref()).as_ref())?;
         let top = values.last().copied().unwrap_or(0.0).max(0.0);
-        let last_turn = top.sqrt() <= noise;
+        first = f64::max(first, scale * top.sqrt());
+        let last_turn = scale * top.sqrt() <= first * f64::EPSILON;
         let split = if last_turn { f64::NEG_INFINITY } else { top * SPLIT };
         let small = values.partition_point(|&value| value < split);
-        sum += values[small..].iter().rev().map(|value| value.max(0.0).sqrt()).sum::<f64>();
+        sum += scale * values[small..].iter().rev().map(|value| value.max(0.0).sqrt()).sum::<f64>();
         rest = product(rest.as_ref(), vectors.subcols(0, small));
     }
-    Ok(sum * largest)
+    Ok(sum)
 }
 
 #[cfg(test)]
@@ -155,6 +158,20 @@ mod tests {
         assert_eq!(sum_of_singular_values(Mat::zeros(0, 2)), Ok(0.0));
         let huge = Mat::from_fn(2, 3, |i, j| if i == j { 1e200 } else { 0.0 });
         assert!((sum_of_singular_values(huge).unwrap() / 2e200 - 1.0).abs() < 1e-15);
+    }
+
+    /// tr F F^T is the sum of the singular values of F^T F, whose small ones are 15 orders of magnitude below the largest.
+    #[test]
+    fn a_graded_covariance_is_at_no_distance_from_itself() {
+        let n = 300;
+        let mut philox = sumi_random::Philox::new(5, 0);
+        let mix =
+            Mat::from_fn(n, n, |i, _| (philox.uniform_f64() - 0.5) * (-(i as f64) / 12.0).exp());
+        let covariance = product(mix.transpose(), mix.as_ref());
+        let factor = covariance_factor(covariance.as_ref()).unwrap();
+        let sum = sum_of_singular_values(product(factor.transpose(), factor.as_ref())).unwrap();
+        let trace = factor.squared_norm_l2();
+        assert!((sum - trace).abs() < 1e-13 * trace, "{} of {trace}", sum - trace);
     }
 
     #[test]
