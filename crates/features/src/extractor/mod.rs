@@ -112,10 +112,7 @@ impl Extractor {
             name: "clip".into(),
             weights: Some(clip.weights().into()),
             sha256: Some(clip.sha256().into()),
-            resize: format!(
-                "pil-{}, the middle {width_px} x {height_px} px",
-                clip.preprocess().filter().name()
-            ),
+            resize: clip.preprocess().describe(),
             input_px: (width_px, height_px),
             dims: clip.dims(),
         };
