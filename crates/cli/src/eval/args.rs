@@ -91,7 +91,7 @@ pub struct BpdArgs {
 #[derive(clap::Args, Debug)]
 pub struct CompareArgs {
     /// A folder of images, an .npz (arr_0 uint8 [N,H,W,C], arr_1 classes), a CONFIG.toml for its pictures,
-    /// `digits`, features [N,D] in an .npy or .safetensors, or statistics (.npz with mu, sigma)
+    /// MNIST's ..images-idx3-ubyte, `digits`, features [N,D] in an .npy or .safetensors, or statistics (.npz with mu, sigma)
     #[arg(value_name = "REAL")]
     pub real: PathBuf,
     /// The same, or a model folder, a checkpoint or a run folder, which draws --count pictures; `is`,

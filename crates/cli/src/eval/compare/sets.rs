@@ -6,7 +6,7 @@ use crate::progress;
 use crate::signals::Stop;
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
-use sumi_data::{DataConfig, Image, Pictures, Source as DataSource};
+use sumi_data::{DataConfig, Fit, Image, Pictures, Source as DataSource};
 use sumi_features::{
     Collect, Collected, Drawn, Extractor, FeatureError, Images, Npz, Seen, Source, collect,
     read_features, read_npz,
@@ -108,13 +108,16 @@ pub fn open(
             let config = RunConfig::read(path, &[])?;
             Ok(Set::Images(Images::pictures(path, part(&config.data, seen.split)?)?))
         }
+        _ if path.is_file() && path.to_string_lossy().contains(IDX_IMAGES) => {
+            Ok(Set::Images(Images::pictures(path, idx(path)?)?))
+        }
         _ if path == Path::new("digits") => {
             Ok(Set::Images(Images::pictures(path, part(&DataConfig::digits(), seen.split)?)?))
         }
         _ => {
             let found = if path.exists() { "a file of another kind" } else { "nothing" };
-            let expected = "a folder of images, an .npz, .npy, .safetensors or .toml, `digits`, or for \
-                            FAKE a model";
+            let expected = "a folder of images, an .npz, .npy, .safetensors or .toml, an ..images-idx3.. \
+                            file, `digits`, or for FAKE a model";
             Err(wrong(path, expected, found))
         }
     }
@@ -122,6 +125,23 @@ pub fn open(
 
 fn wrong(path: &Path, expected: &str, found: &str) -> CliError {
     CliError::Failed(format!("{}: expected {expected}, found {found}", path.display()))
+}
+
+/// What the names of MNIST's files of pictures contain, and in its place those of their classes.
+const IDX_IMAGES: &str = "images-idx3";
+const IDX_LABELS: &str = "labels-idx1";
+
+/// The pictures of an IDX file, with the classes of the file beside it, where there is one.
+fn idx(path: &Path) -> Result<Pictures, CliError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let labels = path.with_file_name(name.replace(IDX_IMAGES, IDX_LABELS));
+    let source = DataSource::Idx {
+        images: path.into(),
+        labels: labels.is_file().then_some(labels),
+        image_size_px: None,
+        fit: Fit::Pad,
+    };
+    Ok(sumi_data::load(&DataConfig { source, flip: false, held_out_fraction: 0.0 })?)
 }
 
 fn part(config: &DataConfig, split: Split) -> Result<Pictures, CliError> {
