@@ -191,11 +191,7 @@ fn draw_all(
                 bar.finish_and_clear();
                 // A frame that could not be shown stops the drawing, too.
                 watch.finish()?;
-                if let Some(path) = outputs.tensors.as_deref().filter(|_| index > 0) {
-                    tensors.write(path)?;
-                }
-                let written = if index > 0 { ", which are written" } else { "" };
-                return Err(CliError::Failed(format!("stopped after {index} images{written}")));
+                return Err(stopped(index, &tensors, outputs));
             }
             other => other?,
         };
@@ -236,6 +232,16 @@ fn draw_all(
         done.others.push(path.clone());
     }
     Ok(done)
+}
+
+/// Keeps the tensors of the images that are there when the user stops.
+fn stopped(index: u64, tensors: &Tensors, outputs: &Outputs) -> CliError {
+    let kept = match outputs.tensors.as_deref().filter(|_| index > 0) {
+        Some(path) => tensors.write(path),
+        None => Ok(()),
+    };
+    let written = if index > 0 { ", which are written" } else { "" };
+    kept.err().unwrap_or_else(|| CliError::Failed(format!("stopped after {index} images{written}")))
 }
 
 /// Tensors of all images, one after the other in each.
