@@ -78,6 +78,12 @@ pub fn read_features(path: &Path) -> Result<Features> {
             let values = numbers.map(|bytes| f64::from_le_bytes(*bytes)).collect();
             Features::new(rows, columns, values).map_err(name_the_file)
         }
+        // Without a second copy of what may be half a gigabyte.
+        Dtype::F32 => {
+            let numbers = tensor.data.as_chunks::<4>().0.iter();
+            let values = numbers.map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect();
+            Features::new(rows, columns, values).map_err(name_the_file)
+        }
         _ => Features::from_f32(rows, columns, &tensor.to_f32()?).map_err(name_the_file),
     }
 }

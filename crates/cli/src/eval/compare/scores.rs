@@ -5,8 +5,8 @@ use super::sets::Side;
 use crate::error::CliError;
 use indicatif::ProgressBar;
 use sumi_metrics::{
-    Features, GaussianStatistics, Mean, MetricError, SplitOptions, SubsetOptions, halves,
-    inception_score, kernel_distance, prdc,
+    Features, GaussianAccumulator, GaussianStatistics, Mean, MetricError, SplitOptions,
+    SubsetOptions, halves, inception_score, kernel_distance, prdc,
 };
 
 /// Which scores.
@@ -248,11 +248,17 @@ fn halved(
     for split in 0..args.floor_splits {
         let seed = (args.seed as u32).wrapping_add(split as u32);
         let (first, second) = halves(real.rows(), count, seed)?;
-        let (first, second) = (real.select(&first)?, real.select(&second)?);
         let mut scores = Scores::default();
         if asked.fid {
-            scores.fid = Some(sumi_metrics::frechet_distance(&first, &second)?);
+            let of = |rows| statistics_of(real, rows);
+            scores.fid = Some(of(&first)?.frechet(&of(&second)?)?);
         }
+        if !(asked.kid || asked.prdc) {
+            found.push(scores);
+            bar.inc(1);
+            continue;
+        }
+        let (first, second) = (real.select(&first)?, real.select(&second)?);
         if asked.kid {
             scores.kid = Some(kid(&first, &second, args)?);
         }
@@ -277,6 +283,16 @@ fn halved(
         ..Scores::default()
     };
     Ok(Some(Floor { count, splits: args.floor_splits, scores }))
+}
+
+/// Mean and covariance of some rows, of which no second copy is made.
+fn statistics_of(features: &Features, rows: &[usize]) -> Result<GaussianStatistics, MetricError> {
+    const BLOCK: usize = 1024;
+    let mut accumulator = GaussianAccumulator::new(features.columns());
+    for rows in rows.chunks(BLOCK) {
+        accumulator.push(features.select(rows)?.data())?;
+    }
+    accumulator.finish()
 }
 
 /// How different its pictures look from each other.
