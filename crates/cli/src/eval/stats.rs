@@ -12,6 +12,9 @@ use sumi_features::write_statistics;
 use sumi_formats::{NamedTensor, npz};
 use sumi_metrics::GaussianStatistics;
 
+/// More have a covariance that no machine at hand can hold.
+const MAX_DIMS: usize = 1 << 15;
+
 pub fn run(args: &StatsArgs) -> Result<(), CliError> {
     check_parents([&Some(args.out.clone()), &args.features_out])?;
     let device = device::open(args.device)?;
@@ -33,6 +36,13 @@ pub fn run(args: &StatsArgs) -> Result<(), CliError> {
             args.set.display()
         )));
     };
+    if features.columns() > MAX_DIMS {
+        let (path, dims) = (args.set.display(), features.columns());
+        return Err(CliError::Failed(format!(
+            "{path}: expected at most {MAX_DIMS} features a picture, whose covariance takes 8 GiB, found {dims}; see \
+             smaller pictures, or through a network"
+        )));
+    }
     write_statistics(&args.out, &GaussianStatistics::from_features(features)?)?;
     let mut written = vec![&args.out];
     if let Some(path) = &args.features_out {

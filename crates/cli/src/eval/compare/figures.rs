@@ -154,8 +154,8 @@ pub fn plane(comparison: &Comparison) -> Result<Option<(Picture, f64)>, CliError
         x_label: "first component".into(),
         y_label: "second component".into(),
         series: vec![
-            Series { name: "REAL".into(), points: points(&found.real) },
             Series { name: "FAKE".into(), points: points(&found.generated) },
+            Series { name: "REAL".into(), points: points(&found.real) },
         ],
         marks: Marks::Dots,
         ..Plot::default()
