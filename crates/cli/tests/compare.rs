@@ -88,7 +88,7 @@ fn statistics_and_features_stand_for_pictures() {
     let output = sumi(path, &["eval", "all", "real.npz", "real.npy"]);
     let said = text(&output.stderr);
     assert!(
-        output.status.success() && said.contains("kid left out: real.npz: KID needs features"),
+        output.status.success() && said.contains("left out: kid: real.npz: KID needs features"),
         "{said}"
     );
 }

@@ -17,7 +17,12 @@ pub fn write(args: &CompareArgs, comparison: &Comparison) -> Result<(), CliError
         talk(format_args!("warning: {warning}"));
     }
     for (name, why) in &comparison.left_out {
-        talk(format_args!("{name} left out: {why}"));
+        talk(format_args!("left out: {name}: {why}"));
+    }
+    if comparison.scores.named().is_empty() {
+        return Err(CliError::Failed(
+            "none of the scores can be had of these sets, for the reasons above".into(),
+        ));
     }
     match args.json {
         true => data(json(args, comparison, &warnings)),

@@ -83,7 +83,7 @@ fn scores(page: &mut Page, args: &CompareArgs, comparison: &Comparison) {
         section.warning(warning);
     }
     for (name, why) in &comparison.left_out {
-        section.note(format!("{name} left out: {why}"));
+        section.note(format!("Left out: {name}: {why}"));
     }
     let mut facts = Vec::new();
     let side = |side: &Side| {
